@@ -1,0 +1,1 @@
+"""What the four roles share: words, messages, settings and the few sockets. Imports none of them."""

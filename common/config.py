@@ -1,0 +1,142 @@
+"""The settings: one TOML document whose every key has a default. Pure, but for `load`.
+
+tomllib reads the text, msgspec checks it: an error names the exact key path (`$.viewer.age_max_ms`). The
+example file `deploy/framegate.example.toml` explains every key; a test holds the two together.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import tomli_w
+
+from common.errors import SettingsError
+from common.messages import STREAM_NAME_PATTERN
+
+STREAMS_MAX = 500
+PROCESSES_MAX = 64
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=PROCESSES_MAX)]
+Ms = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all sections."""
+
+
+class Rtsp(Section, frozen=True):
+    """The RTSP side of the servers. Port 0 picks a free one."""
+
+    port: Port = 8554
+    session_timeout_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 60
+    connections_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5000
+
+
+class Http(Section, frozen=True):
+    """The HTTP side of the servers. Port 0 picks a free one."""
+
+    port: Port = 8080
+
+
+class Processes(Section, frozen=True):
+    """How many processes of each role run. Captures are one a stream."""
+
+    muxers: Count = 1
+    servers: Count = 1
+
+
+class Viewer(Section, frozen=True):
+    """What a slow viewer may cost himself. The drop queue holds what is younger than `age_max_ms`."""
+
+    age_max_ms: Ms = 1000
+    source_wait_ms: Ms = 5000  # DESCRIBE and GET wait this long for a stream that is starting
+
+
+class Capture(Section, frozen=True):
+    """Retries of a source that cannot be read, and how long an on-demand one runs on with no viewer."""
+
+    retry_ms: Ms = 500
+    retry_max_ms: Ms = 5000
+    idle_ms: Ms = 10_000
+
+
+class Encode(Section, frozen=True):
+    """How raw and MJPEG pictures are encoded to H.264. `bitrate_bps` 0 leaves it to the encoder's quality."""
+
+    bitrate_bps: Annotated[int, msgspec.Meta(ge=0, le=200_000_000)] = 4_000_000
+    sync_interval_ms: Ms = 2000
+
+
+class Stream(Section, frozen=True):
+    """One stream: a source under a name.
+
+    `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it. `format` chooses among
+    the camera's own; "auto" prefers what needs no encoding.
+    """
+
+    source: str
+    on_demand: bool = False
+    width: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
+    height: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
+    fps: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0
+    format: Literal["auto", "h264", "h265", "mjpeg", "raw"] = "auto"
+    encode: Encode = Encode()
+
+
+class Log(Section, frozen=True):
+    """What the log says, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section, frozen=True):
+    """The whole document. `runtime_dir` empty means the default of `deploy`."""
+
+    host: str = "127.0.0.1"
+    runtime_dir: str = ""
+    rtsp: Rtsp = Rtsp()
+    http: Http = Http()
+    processes: Processes = Processes()
+    viewer: Viewer = Viewer()
+    capture: Capture = Capture()
+    log: Log = Log()
+    streams: Annotated[
+        dict[Annotated[str, msgspec.Meta(pattern=STREAM_NAME_PATTERN)], Stream],
+        msgspec.Meta(max_length=STREAMS_MAX),
+    ] = {}
+
+
+def from_document(document: dict[str, Any]) -> Config:
+    """The settings in a parsed TOML document. Raises SettingsError that names the key path."""
+    try:
+        return msgspec.convert(document, Config)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error)) from None
+
+
+def parse(text: str) -> Config:
+    """The settings in a TOML text. Raises SettingsError with the line, or the key path."""
+    try:
+        return from_document(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"not TOML: {error}") from None
+
+
+def load(path: str | Path) -> Config:
+    """The settings in a file. Raises SettingsError that names the file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise SettingsError(f"{path}: {reason}") from None
+    try:
+        return parse(text)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def dump(config: Config) -> str:
+    """The TOML text that `parse` reads back as `config`."""
+    return tomli_w.dumps(msgspec.to_builtins(config))

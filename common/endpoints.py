@@ -1,0 +1,39 @@
+"""Where each process listens. Pure: names in, ZeroMQ endpoints out."""
+
+import hashlib
+
+from common.errors import SettingsError
+
+UNIX_PATH_BYTES_MAX = 107  # sun_path of sockaddr_un, less its zero
+
+
+def _ipc(runtime_dir: str, file_name: str) -> str:
+    path = f"{runtime_dir}/{file_name}"
+    if len(path.encode()) > UNIX_PATH_BYTES_MAX:
+        raise SettingsError(
+            f"the socket path {path} is over {UNIX_PATH_BYTES_MAX} bytes: choose a shorter --runtime-dir"
+        )
+    return f"ipc://{path}"
+
+
+def capture_endpoint(runtime_dir: str, stream: str) -> str:
+    """Where the capture of `stream` publishes its samples (XPUB)."""
+    return _ipc(runtime_dir, f"capture-{stream}")
+
+
+def muxer_endpoint(runtime_dir: str, index: int) -> str:
+    """Where muxer `index` serves frames (ROUTER)."""
+    return _ipc(runtime_dir, f"muxer-{index}")
+
+
+def control_endpoint(runtime_dir: str) -> str:
+    """Where the supervisor hears its processes and answers for figures (ROUTER)."""
+    return _ipc(runtime_dir, "control")
+
+
+def muxer_of(stream: str, muxers: int) -> int:
+    """The index of the muxer that owns `stream`, the same in every process and on every host.
+
+    Rendezvous hashing: with one more muxer only the streams that the new one wins move.
+    """
+    return max(range(muxers), key=lambda index: hashlib.blake2b(f"{stream}\0{index}".encode()).digest())

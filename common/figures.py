@@ -1,0 +1,74 @@
+"""The figures each process reports and `/api/stats` shows: their names are part of the product. Pure."""
+
+import msgspec
+
+VIEWERS_REPORTED_MAX = 5000
+
+
+class StreamFigures(msgspec.Struct):
+    """One stream, as its muxer sees it. Numbers of 0 and empty lists: not known yet.
+
+    epoch: the source's life; samples_lost: gaps in its sequence numbers.
+    """
+
+    name: str
+    source: str
+    codecs: list[str] = []
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    bitrate_bps: int = 0
+    sync_interval_s: float = 0.0
+    viewers: int = 0
+    epoch: int = 0
+    samples_in: int = 0
+    samples_lost: int = 0
+    state: str = "waiting"  # waiting: no sample yet | live | down: the source said so
+    reason: str = ""
+
+
+class ViewerFigures(msgspec.Struct):
+    """One viewer, as its server sees it. age_ms: how old its newest sent frame was when it was sent."""
+
+    id: str
+    stream: str
+    transport: str  # rtsp-tcp | http-ts
+    peer: str
+    user_agent: str
+    state: str  # reading | stopped
+    age_ms: float
+    frames_sent: int
+    frames_dropped: int
+    splices: int
+    bytes_sent: int
+    connected_s: float
+
+
+class RoleFigures(msgspec.Struct):
+    """What a role puts into `common.messages.Report`: its own counters, and the streams or viewers it has."""
+
+    counters: dict[str, int | float] = {}
+    streams: list[StreamFigures] = []
+    viewers: list[ViewerFigures] = []
+
+
+class ProcessFigures(msgspec.Struct):
+    """One process, as the supervisor sees it. state: starting | up | backoff | failed."""
+
+    role: str
+    name: str
+    pid: int
+    state: str
+    cpu_percent: float
+    rss_bytes: int
+    uptime_s: float
+    restarts: int
+    counters: dict[str, int | float] = {}
+
+
+class InstanceFigures(msgspec.Struct):
+    """All of `/api/stats`."""
+
+    processes: list[ProcessFigures] = []
+    streams: list[StreamFigures] = []
+    viewers: list[ViewerFigures] = []

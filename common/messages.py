@@ -1,0 +1,229 @@
+"""EVERY message that crosses a process boundary, with its limits.
+
+Theory of operation
+-------------------
+A message is one msgspec Struct; `common.wire` turns it into the frames of a ZeroMQ multipart message and
+back: a MessagePack header, then, for `SampleMessage` and `FrameMessage`, the media bytes as a frame of
+their own. The limits stand in the types, so that what arrives is validated by being read. A newer sender may
+append fields; anything else that differs needs a new `VERSION`.
+
+Who says what, and on which socket:
+
+    capture → muxer     Announce, SampleMessage, SourceState      XPUB → XSUB, one endpoint a stream
+    muxer   → capture   KeyFrameRequest (and the subscription itself: "somebody wants this stream")
+    server  → muxer     Hello, Describe, ReadStart, ReadStop, Forget      DEALER → ROUTER, one a muxer
+    muxer   → server    Welcome, Described, FrameMessage, Ended
+    role    → supervisor   Ready, Report                                   DEALER → ROUTER "control"
+    server, cli → supervisor   FiguresRequest;   supervisor → them   Figures
+
+Reading, stopping, and what is in flight
+----------------------------------------
+A server opens a viewer's gate with `ReadStart`, under a `ticket` that it never uses twice. The muxer sends
+the viewer's queued frames to that ticket (`tickets` of FrameMessage) as far as `room_bytes` allows. On the
+last of them it says how the ticket goes on: in `live`, the ticket has caught up and from the next frame
+on is meant whenever `to_live` is set; in `parked`, its room is used up and nothing more comes until the
+server opens a new ticket. A server that cannot write sends `ReadStop(ticket, after)` naming the last frame
+it did take; what is in flight for that ticket is then ignored by its number, and the muxer's cursor goes
+back to `after`, so nothing is lost or doubled.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from common.sample import TIME_US_MAX, Codec, Track
+
+VERSION = 1
+STREAM_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+TICKETS_MAX = 4096  # viewers named in one message; more are split over several
+TEXT_MAX = 500
+FIGURES_BYTES_MAX = 64 << 20
+
+U16 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
+U32 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+U63 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+TimeUs = Annotated[int, msgspec.Meta(ge=-TIME_US_MAX, le=TIME_US_MAX)]
+StreamName = Annotated[str, msgspec.Meta(pattern=STREAM_NAME_PATTERN)]
+ProcessName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
+Tracks = Annotated[tuple[Track, ...], msgspec.Meta(min_length=1, max_length=2)]
+Tickets = Annotated[tuple[U63, ...], msgspec.Meta(max_length=TICKETS_MAX)]
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """Base of all messages."""
+
+
+# ---- capture → muxer ------------------------------------------------------------------------------------
+
+
+class Announce(Message, frozen=True, tag=1):
+    """The tracks of a source. Sent at the start of each epoch, to each new subscriber, and on a change.
+
+    epoch: one life of the source; sequence numbers of samples start again with it.
+    """
+
+    epoch: U63
+    tracks: Tracks
+
+
+class SampleMessage(Message, frozen=True, tag=2):
+    """One `common.sample.Sample`; its data is the next frame of the multipart message.
+
+    sequence counts every sample of the epoch, from 0: a gap is a loss on the way (PUB drops silently).
+    """
+
+    epoch: U63
+    sequence: U63
+    time_us: TimeUs
+    decode_time_us: TimeUs | None
+    codec: Codec
+    sync: bool
+
+
+class SourceState(Message, frozen=True, tag=3):
+    """The source went up or down (camera unplugged, file missing), with one line that says why."""
+
+    up: bool
+    reason: Text
+
+
+class KeyFrameRequest(Message, frozen=True, tag=4):
+    """muxer → capture: make the next picture a sync point, where the source can."""
+
+
+# ---- server ↔ muxer -------------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, tag=20):
+    """server → muxer, a few times a second: I live. A muxer forgets a server that falls silent."""
+
+    server: ProcessName
+    epoch: U63
+
+
+class Welcome(Message, frozen=True, tag=21):
+    """muxer → server, answers Hello. A new epoch means a new muxer: every ticket must be opened again."""
+
+    muxer: ProcessName
+    epoch: U63
+
+
+class Describe(Message, frozen=True, tag=22):
+    """server → muxer: what is in this stream? Answered by `Described` as soon as its tracks are known."""
+
+    request: U63
+    stream: StreamName
+
+
+class Described(Message, frozen=True, tag=23):
+    """muxer → server. `error` is empty and `sdp` complete, or the other way round."""
+
+    request: U63
+    stream: StreamName
+    sdp: Annotated[str, msgspec.Meta(max_length=16384)]
+    error: Text
+
+
+class ReadStart(Message, frozen=True, tag=24):
+    """server → muxer: open this viewer's gate.
+
+    ticket: names this reading; never used before by this server.
+    after: the (epoch, number) of the last frame the viewer was given, to go on behind it; None to start at a
+        sync point.
+    room_bytes: what the viewer's socket takes now; queued frames beyond it are not sent (at least one is).
+    """
+
+    viewer: U63
+    ticket: U63
+    stream: StreamName
+    after: tuple[U63, U63] | None
+    room_bytes: U32
+
+
+class ReadStop(Message, frozen=True, tag=25):
+    """server → muxer: shut the gate of this ticket. `after` as in ReadStart: what was taken last."""
+
+    ticket: U63
+    after: tuple[U63, U63] | None
+
+
+class Forget(Message, frozen=True, tag=26):
+    """server → muxer: the viewer is gone."""
+
+    viewer: U63
+
+
+class FrameMessage(Message, frozen=True, tag=27):
+    """One frame, whole; its bytes (`common.grid` layout) are the next frame of the multipart message.
+
+    number counts the stream's frames from 0 in each epoch. kind: see `common.grid.FrameKind`.
+    sequence, clock, ssrc: the RTP header of its first packet. counters: the continuity counter of its first
+    packet of each of `common.grid.PIDS`; counts: how many packets with payload of each it holds.
+    to_live: it is for all live tickets of the stream on this server. tickets: and for these.
+    live, parked: which of `tickets` become live, or used up their room, with this frame.
+    """
+
+    stream: StreamName
+    epoch: U63
+    number: U63
+    kind: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    sync: bool
+    time_us: TimeUs
+    sequence: U16
+    clock: U32
+    ssrc: U32
+    counters: tuple[int, int, int, int]
+    counts: tuple[int, int, int, int]
+    to_live: bool
+    tickets: Tickets = ()
+    live: Tickets = ()
+    parked: Tickets = ()
+
+
+class Ended(Message, frozen=True, tag=28):
+    """muxer → server: this ticket's stream has ended, or is not this muxer's; close the viewer."""
+
+    ticket: U63
+    reason: Text
+
+
+# ---- control --------------------------------------------------------------------------------------------
+
+
+class Ready(Message, frozen=True, tag=40):
+    """role → supervisor: I am up; the supervisor starts what depends on me. `ports`: what a server bound."""
+
+    role: Text
+    name: ProcessName
+    pid: U32
+    ports: dict[str, int] = {}
+
+
+class Report(Message, frozen=True, tag=41):
+    """role → supervisor, once a second: heartbeat and figures (JSON of `common.figures.RoleFigures`)."""
+
+    role: Text
+    name: ProcessName
+    pid: U32
+    figures: Annotated[bytes, msgspec.Meta(max_length=FIGURES_BYTES_MAX)]
+
+
+class FiguresRequest(Message, frozen=True, tag=42):
+    """server or cli → supervisor: all figures, please."""
+
+    request: U63
+
+
+class Figures(Message, frozen=True, tag=43):
+    """supervisor → asker: `/api/stats` as JSON text."""
+
+    request: U63
+    json: Annotated[bytes, msgspec.Meta(max_length=FIGURES_BYTES_MAX)]
+
+
+AnyMessage = (
+    Announce | SampleMessage | SourceState | KeyFrameRequest
+    | Hello | Welcome | Describe | Described | ReadStart | ReadStop | Forget | FrameMessage | Ended
+    | Ready | Report | FiguresRequest | Figures
+)  # fmt: skip

@@ -1,0 +1,125 @@
+"""The shell every role process runs in: settings, log, signals, and the line to the supervisor.
+
+A role's `worker.py` is given a `Role` and runs its loop until `role.stopping`; it adds `role.wake_fd` to what
+it polls, calls `role.ready()` when it is up and `role.tick(now_us, figures)` on every turn. Signal handlers
+only note; the loop acts. A role that the supervisor started dies with it, even when it is killed with -9.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import msgspec
+import zmq
+
+from common import config as settings
+from common import logs, sockets, wire
+from common.endpoints import control_endpoint
+from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, SettingsError
+from common.figures import RoleFigures
+from common.messages import Ready, Report
+
+REPORT_INTERVAL_US = 1_000_000
+SUPERVISOR_PID_VARIABLE = "FRAMEGATE_SUPERVISOR_PID"
+_PR_SET_PDEATHSIG = 1
+
+
+class Role:
+    """One process in a role, until `close`."""
+
+    def __init__(self, role: str, name: str, config: settings.Config) -> None:
+        self.role = role
+        self.name = name
+        self.config = config
+        self.log = logs.logger()
+        self.context: sockets.Context = zmq.Context()
+        self.stopping = False
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._report_at_us = 0
+        self._control = sockets.control_client(self.context, control_endpoint(config.runtime_dir))
+        signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note_stop)
+
+    @property
+    def wake_fd(self) -> int:
+        """Readable after a signal; `tick` empties it."""
+        return self._wake_in.fileno()
+
+    def ready(self, ports: dict[str, int] | None = None) -> None:
+        """Tell the supervisor that this process does its work now."""
+        self._tell(wire.encode(Ready(self.role, self.name, os.getpid(), ports or {})))
+        self.log.info("ready", **(ports or {}))
+
+    def tick(self, now_us: int, figures: Callable[[], RoleFigures]) -> None:
+        """Send the report when it is due, and forget the wake-up."""
+        try:
+            while self._wake_in.recv(512):
+                pass
+        except BlockingIOError:
+            pass
+        if now_us >= self._report_at_us:
+            self._report_at_us = now_us + REPORT_INTERVAL_US
+            self._tell(wire.encode(Report(self.role, self.name, os.getpid(), msgspec.json.encode(figures()))))
+
+    def close(self) -> None:
+        """Release the sockets. The process is about to end."""
+        signal.set_wakeup_fd(-1)
+        self._control.close()
+        self.context.term()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _note_stop(self, _number: int, _frame: object) -> None:
+        self.stopping = True
+
+    def _tell(self, frames: list[wire.Buffer]) -> None:
+        try:
+            self._control.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.Again:
+            pass  # no supervisor (started by hand), or a hanging one: the missing report says enough
+
+
+def run(role: str, name: str, config_file: str, loop: Callable[[Role], None]) -> int:
+    """Run `loop` as one process in a role; returns its exit code (`common.errors`)."""
+    _die_with_the_supervisor()
+    try:
+        config = settings.load(config_file)
+        logs.configure(config.log.level, name)
+        shell = Role(role, name, config)
+        try:
+            loop(shell)
+        finally:
+            shell.close()
+    except SettingsError as error:
+        sys.stderr.write(f"framegate {name}: {error}\n")
+        return EXIT_SETTINGS
+    except FramegateError as error:
+        sys.stderr.write(f"framegate {name}: {error}\n")
+        return EXIT_CRASH
+    return EXIT_OK
+
+
+def arguments(role: str, description: str) -> argparse.ArgumentParser:
+    """The argument parser of `python -m ROLE`, with what all roles have."""
+    parser = argparse.ArgumentParser(prog=f"framegate {role}", description=description)
+    parser.add_argument(
+        "--config", required=True, metavar="FILE",
+        help="the settings; the supervisor's own are framegate.toml in its runtime directory",
+    )  # fmt: skip
+    return parser
+
+
+def _die_with_the_supervisor() -> None:
+    parent = os.environ.get(SUPERVISOR_PID_VARIABLE)
+    if parent is None:
+        return  # started by hand
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(parent):  # it died before the call above
+        os._exit(EXIT_CRASH)

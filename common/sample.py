@@ -1,0 +1,86 @@
+"""Samples and tracks: what a source produces, before any muxing.
+
+A *sample* is one whole encoded access unit (video) or audio frame. Times are µs on the capture host's
+monotonic clock, so that they go on across restarts of any process. Pure: no clock, no sockets.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+SAMPLE_BYTES_MAX = 12_000_000  # an intra picture of 8K at high rate; larger ones are a fault upstream
+CONFIG_BYTES_MAX = 4096  # parameter sets of HEVC with extensions are some 200 bytes
+TIME_US_MAX = 1 << 62
+
+
+class Codec(StrEnum):
+    """Every codec that can be named. What each payload can carry is the payload's to say."""
+
+    H264 = "h264"
+    H265 = "h265"
+    MJPEG = "mjpeg"
+    AAC = "aac"
+    MP3 = "mp3"
+    MP2 = "mp2"
+    AC3 = "ac3"
+    OPUS = "opus"
+    PCMU = "pcmu"
+    PCMA = "pcma"
+    L16 = "l16"
+
+    @property
+    def audio(self) -> bool:
+        """Whether this is an audio codec."""
+        return self not in VIDEO_CODECS
+
+
+VIDEO_CODECS = frozenset({Codec.H264, Codec.H265, Codec.MJPEG})
+
+
+class Track(msgspec.Struct, frozen=True, array_like=True):
+    """The description of one track of a stream. A stream has at most one video and one audio track.
+
+    `config` is what a decoder needs before the first sample: Annex B parameter sets for H.264 and H.265
+    (each with its start code), the AudioSpecificConfig for AAC (ISO/IEC 14496-3 1.6.2.1), OpusHead for
+    Opus (RFC 7845 5.1), else empty. Zero stands for unknown in every number.
+    """
+
+    codec: Codec
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    sample_rate_hz: int = 0
+    channels: int = 0
+    config: bytes = b""
+
+    @property
+    def audio(self) -> bool:
+        """Whether this is the audio track."""
+        return self.codec.audio
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One whole encoded access unit or audio frame.
+
+    data: H.264 and H.265 as Annex B; AAC as one raw frame without ADTS header; JPEG as one JFIF picture;
+        other audio as its codec's own frame.
+    time_us: presentation time, µs. decode_time_us: decoding time where it differs (B-pictures), else None.
+    sync: a decoder can start here (for video: IDR or other intra random access point; every audio frame
+        and every JPEG picture is one).
+    """
+
+    data: bytes | memoryview
+    time_us: int
+    codec: Codec
+    sync: bool = True
+    decode_time_us: int | None = None
+
+    @property
+    def audio(self) -> bool:
+        """Whether this is an audio frame."""
+        return self.codec.audio
+
+    @property
+    def order_us(self) -> int:
+        """The decoding time, µs: `decode_time_us` where given, else `time_us`."""
+        return self.time_us if self.decode_time_us is None else self.decode_time_us

@@ -1,0 +1,69 @@
+"""The only factories of ZeroMQ sockets: every high-water mark, linger and time-out is said here."""
+
+import zmq
+
+SAMPLES_QUEUED_MAX = 256  # some 3 s of a stream with audio: a muxer that is later than that has lost them
+FRAMES_QUEUED_MAX = 1024  # frames and replies on their way to one server process
+CONTROL_QUEUED_MAX = 1024
+LINGER_MS = 0  # a stopping process waits for nobody
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Socket = zmq.Socket[bytes]
+
+
+def _socket(context: Context, kind: int, queued_max: int) -> Socket:
+    socket = context.socket(kind)
+    socket.set_hwm(queued_max)
+    socket.setsockopt(zmq.LINGER, LINGER_MS)
+    # A peer that died comes back on the same path: look for it often, it costs a connect to a local file.
+    socket.setsockopt(zmq.RECONNECT_IVL, 20)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing for a peer that is not there
+    return socket
+
+
+def samples_out(context: Context, endpoint: str) -> Socket:
+    """capture's side. Drops silently beyond the mark: samples carry sequence numbers. Receives each
+    subscription (b"\\x01", also a repeated one), the last unsubscription (b"\\x00"), and messages."""
+    socket = _socket(context, zmq.XPUB, SAMPLES_QUEUED_MAX)
+    socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+    socket.bind(endpoint)
+    return socket
+
+
+def samples_in(context: Context, endpoint: str) -> Socket:
+    """muxer's side of `samples_out`; send b"\\x01" to subscribe, b"\\x00" to unsubscribe, or messages."""
+    socket = _socket(context, zmq.XSUB, SAMPLES_QUEUED_MAX)
+    socket.setsockopt(zmq.IMMEDIATE, 0)  # the subscription waits for the capture to come
+    socket.connect(endpoint)
+    return socket
+
+
+def frames_out(context: Context, endpoint: str) -> Socket:
+    """muxer's side. A full or vanished server is an error of the send, never a silent loss."""
+    socket = _socket(context, zmq.ROUTER, FRAMES_QUEUED_MAX)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.bind(endpoint)
+    return socket
+
+
+def frames_in(context: Context, endpoint: str, identity: bytes) -> Socket:
+    """server's side of `frames_out`. `identity` is new for each life of the server process."""
+    socket = _socket(context, zmq.DEALER, FRAMES_QUEUED_MAX)
+    socket.setsockopt(zmq.IDENTITY, identity)
+    socket.connect(endpoint)
+    return socket
+
+
+def control_server(context: Context, endpoint: str) -> Socket:
+    """The supervisor's side."""
+    socket = _socket(context, zmq.ROUTER, CONTROL_QUEUED_MAX)
+    socket.bind(endpoint)
+    return socket
+
+
+def control_client(context: Context, endpoint: str) -> Socket:
+    """A role's, or the command line's, side of `control_server`."""
+    socket = _socket(context, zmq.DEALER, CONTROL_QUEUED_MAX)
+    socket.connect(endpoint)
+    return socket
