@@ -72,8 +72,8 @@ class Encode(Section, frozen=True):
 class Stream(Section, frozen=True):
     """One stream: a source under a name.
 
-    `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it. `format` chooses among
-    the camera's own; "auto" prefers what needs no encoding.
+    `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it. `format` chooses
+    among the camera's own; "auto" prefers what needs no encoding.
     """
 
     source: str
