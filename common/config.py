@@ -48,10 +48,14 @@ class Processes(Section, frozen=True):
 
 
 class Viewer(Section, frozen=True):
-    """What a slow viewer may cost himself. The drop queue holds what is younger than `age_max_ms`."""
+    """What a slow viewer may cost himself. The drop queue holds what is younger than `age_max_ms`.
+
+    A viewer that takes not one byte for `stalled_close_ms` while there is something for him is closed.
+    """
 
     age_max_ms: Ms = 1000
     source_wait_ms: Ms = 5000  # DESCRIBE and GET wait this long for a stream that is starting
+    stalled_close_ms: Ms = 60_000
 
 
 class Capture(Section, frozen=True):
