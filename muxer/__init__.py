@@ -1,0 +1,1 @@
+"""The muxer: samples to MPEG-TS in RTP, once a stream, into a ring; a drop queue for each viewer."""

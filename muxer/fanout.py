@@ -1,0 +1,216 @@
+"""One stream's viewers in all server processes: who is sent which frame. Pure.
+
+Viewers that keep up are *live*: a frame goes to each server once, for all its live tickets, and costs the muxer
+nothing per viewer. The others are *waiting*: behind, spliced, or new; each has a `ViewerSession` whose drop queue
+says what it is sent. A session's gate and cursor move as told by `ReadStart` and `ReadStop`; see
+`common.messages` for the protocol.
+"""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from common.messages import TICKETS_MAX, ReadStart, ReadStop
+from muxer.ring import Entry, Limits
+from muxer.session import MediaSession
+from muxer.stream import Stream
+
+VIEWERS_MAX = 20_000  # of one stream on one server
+
+Position = tuple[int, int]  # epoch, number
+
+
+class Parcel(msgspec.Struct):
+    """One frame for one server: the addresses of a FrameMessage, within TICKETS_MAX."""
+
+    server: bytes
+    number: int
+    to_live: bool = False
+    tickets: list[int] = []
+    live: list[int] = []
+    parked: list[int] = []
+
+
+class ViewerSession(MediaSession):
+    """A media session whose reader is in a server process: whole frames, under a ticket, as far as its room goes."""
+
+    def __init__(self, stream: Stream, limits: Limits, clock: Callable[[], int]) -> None:
+        super().__init__(stream, limits, clock)
+        self.ticket = 0
+        self.sent: list[int] = []  # the frames of this flush
+        self._room_bytes = 0
+
+    def open(self, ticket: int, room_bytes: int) -> None:
+        """ReadStart: open the gate; `flush_buffer` sends."""
+        self.ticket = ticket
+        self._room_bytes = room_bytes
+        self._reading = True
+
+    @property
+    def reading(self) -> bool:
+        """Whether the gate is open."""
+        return self._reading
+
+    def on_send_entry(self, number: int, entry: Entry) -> None:
+        """Note the frame; shut the gate when the room is used up."""
+        self.sent.append(number)
+        self._room_bytes -= len(entry.frame.data)
+        if self._room_bytes <= 0 and not self.queue.caught_up:
+            self.read_stop()
+
+
+class _Server:
+    """One server process's viewers of the stream."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[int, ViewerSession] = {}  # by viewer
+        self.readers: dict[int, ViewerSession] = {}  # by ticket: those whose gate is open
+        self.live: set[int] = set()  # tickets
+        self.waiting: set[int] = set()  # tickets
+        self.unparked: list[int] = []  # tickets that the server must be told are parked
+
+    def shut(self, ticket: int) -> ViewerSession | None:
+        """Take the ticket out; its session."""
+        self.live.discard(ticket)
+        self.waiting.discard(ticket)
+        return self.readers.pop(ticket, None)
+
+
+class Fanout:
+    """The viewers of one stream. epoch: the muxer's, named in every position."""
+
+    def __init__(self, stream: Stream, epoch: int, limits: Limits, clock: Callable[[], int]) -> None:
+        self._stream = stream
+        self._epoch = epoch
+        self._limits = limits
+        self._clock = clock
+        self._servers: dict[bytes, _Server] = {}
+        self._live_from = 0  # the next frame that live tickets have not been sent
+
+    @property
+    def viewers(self) -> int:
+        """How many there are, reading or not."""
+        return sum(len(server.sessions) for server in self._servers.values())
+
+    @property
+    def awaits_sync(self) -> bool:
+        """Whether a viewer with an open gate can only go on at a sync point."""
+        return any(
+            server.readers[ticket].queue.waits_for_sync
+            for server in self._servers.values()
+            for ticket in server.waiting
+        )
+
+    def read_start(self, identity: bytes, message: ReadStart) -> bool:
+        """Open a viewer's gate; False where VIEWERS_MAX are there already."""
+        server = self._servers.setdefault(identity, _Server())
+        session = server.sessions.get(message.viewer)
+        if session is None:
+            if len(server.sessions) >= VIEWERS_MAX:
+                return False
+            session = server.sessions[message.viewer] = ViewerSession(self._stream, self._limits, self._clock)
+        else:
+            self._seek(server, session, message.after)
+        session.open(message.ticket, message.room_bytes)
+        server.readers[message.ticket] = session
+        server.waiting.add(message.ticket)
+        return True
+
+    def read_stop(self, identity: bytes, message: ReadStop) -> None:
+        """Shut a ticket's gate; its cursor goes back to behind what was taken."""
+        server = self._servers.get(identity)
+        session = server.readers.get(message.ticket) if server is not None else None
+        if server is not None and session is not None:
+            self._seek(server, session, message.after)
+
+    def forget(self, identity: bytes, viewer: int) -> None:
+        """The viewer is gone."""
+        server = self._servers.get(identity)
+        session = server.sessions.pop(viewer, None) if server is not None else None
+        if server is not None and session is not None:
+            server.shut(session.ticket)
+            if not server.sessions:
+                del self._servers[identity]
+
+    def forget_server(self, identity: bytes) -> None:
+        """The server process is gone, with all its viewers."""
+        self._servers.pop(identity, None)
+
+    def parcels(self) -> list[Parcel]:
+        """What to send now, oldest frame first for each server. Say `refused` for each that could not be sent."""
+        head = self._stream.ring.head
+        parcels: list[Parcel] = []
+        for identity, server in list(self._servers.items()):
+            by_number: dict[int, Parcel] = {}
+            if server.live:
+                for number in range(max(self._live_from, self._stream.ring.first), head):
+                    by_number[number] = Parcel(identity, number, to_live=True)
+            for ticket in list(server.waiting):
+                self._flush_waiting(identity, server, server.readers[ticket], by_number)
+            if server.unparked and head > self._live_from:
+                first = min(by_number, default=head - 1)
+                by_number.setdefault(first, Parcel(identity, first)).parked.extend(server.unparked)
+                server.unparked.clear()
+            for number in sorted(by_number):
+                parcels.extend(_split(by_number[number]))
+        self._live_from = head
+        return parcels
+
+    def refused(self, parcel: Parcel) -> None:
+        """`parcel` could not be sent, and none of this round after it is: its readers are parked there."""
+        server = self._servers.get(parcel.server)
+        if server is None:
+            return
+        for ticket, session in list(server.readers.items()):
+            if ticket in server.live or session.queue.position > parcel.number:
+                server.shut(ticket)
+                session.read_stop()
+                session.queue.seek(parcel.number)
+                server.unparked.append(ticket)
+        server.unparked.extend(parcel.parked)
+
+    def enforce(self) -> None:
+        """Hold every queue that is not empty to its limits."""
+        now_us = self._clock()
+        for server in self._servers.values():
+            for session in server.sessions.values():
+                if session.ticket not in server.live:
+                    session.queue.enforce(now_us)
+
+    def _flush_waiting(
+        self, identity: bytes, server: _Server, session: ViewerSession, by_number: dict[int, Parcel]
+    ) -> None:
+        session.flush_queue()
+        if not session.sent:
+            return
+        for number in session.sent:
+            by_number.setdefault(number, Parcel(identity, number)).tickets.append(session.ticket)
+        last = by_number[session.sent[-1]]
+        session.sent.clear()
+        if not session.reading:
+            server.shut(session.ticket)
+            last.parked.append(session.ticket)
+        elif session.queue.caught_up:
+            server.waiting.discard(session.ticket)
+            server.live.add(session.ticket)
+            last.live.append(session.ticket)
+
+    def _seek(self, server: _Server, session: ViewerSession, after: Position | None) -> None:
+        server.shut(session.ticket)
+        session.read_stop()
+        if after is not None and after[0] == self._epoch:
+            session.queue.seek(after[1] + 1)
+        else:
+            session.queue.restart(self._clock())
+
+
+def _split(parcel: Parcel) -> Iterator[Parcel]:
+    """The parcel as messages of at most TICKETS_MAX tickets each."""
+    tickets, live, parked = parcel.tickets, parcel.live, parcel.parked
+    yield Parcel(
+        parcel.server, parcel.number, parcel.to_live,
+        tickets[:TICKETS_MAX], live[:TICKETS_MAX], parked[:TICKETS_MAX],
+    )  # fmt: skip
+    for i in range(TICKETS_MAX, max(len(tickets), len(live), len(parked)), TICKETS_MAX):
+        part = slice(i, i + TICKETS_MAX)
+        yield Parcel(parcel.server, parcel.number, False, tickets[part], live[part], parked[part])

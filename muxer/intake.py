@@ -1,0 +1,70 @@
+"""What a muxer makes of what a capture publishes: lives, losses, and when to ask for a key frame. Pure."""
+
+from common.messages import Announce, SampleMessage, SourceState
+from common.sample import Sample, Track
+
+KEY_FRAME_INTERVAL_US = 1_000_000  # a request at most this often: one slow viewer must not make everybody pay
+
+
+class Intake:
+    """One stream's samples on their way in.
+
+    epoch: of the source; 0 before its first word. samples_lost: gaps in its numbers. samples_unwanted: came before
+    an announcement, or behind a loss and before the next sync point. state, reason: as in StreamFigures.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.tracks: tuple[Track, ...] = ()
+        self.samples_in = 0
+        self.samples_lost = 0
+        self.samples_unwanted = 0
+        self.state = "waiting"
+        self.reason = ""
+        self._sequence: int | None = None  # expected next; None at the start of a life
+        self._awaits_sync = True
+        self._asked_at_us: int | None = None
+
+    def announce(self, message: Announce) -> None:
+        """The source says what it sends."""
+        if message.epoch != self.epoch:
+            self.epoch = message.epoch
+            self._sequence = None
+            self._awaits_sync = True
+        if message.tracks != self.tracks:
+            self.tracks = message.tracks
+            self._awaits_sync = True
+
+    def source_state(self, message: SourceState) -> None:
+        """The source went up or down."""
+        self.reason = message.reason
+        self.state = "waiting" if message.up else "down"
+
+    def sample(self, message: SampleMessage, data: bytes | memoryview) -> Sample | None:
+        """The sample, if it is of use: its tracks are known and nothing that it needs was lost."""
+        if message.epoch != self.epoch or not any(track.codec is message.codec for track in self.tracks):
+            self.samples_unwanted += 1
+            return None
+        if self._sequence is not None and message.sequence > self._sequence:
+            self.samples_lost += message.sequence - self._sequence
+            self._awaits_sync = True
+        self._sequence = message.sequence + 1
+        self.samples_in += 1
+        self.state = "live"
+        audio = message.codec.audio
+        has_video = any(not track.audio for track in self.tracks)
+        if message.sync and audio is not has_video:
+            self._awaits_sync = False
+        if self._awaits_sync and not audio:
+            self.samples_unwanted += 1
+            return None
+        return Sample(data, message.time_us, message.codec, message.sync, message.decode_time_us)
+
+    def asks_key_frame(self, viewers_wait: bool, now_us: int) -> bool:
+        """Whether to ask the source for a key frame now: something was lost, or `viewers_wait` for one."""
+        if not (viewers_wait or (self._awaits_sync and self.tracks)):
+            return False
+        if self._asked_at_us is not None and now_us - self._asked_at_us < KEY_FRAME_INTERVAL_US:
+            return False
+        self._asked_at_us = now_us
+        return True

@@ -1,0 +1,229 @@
+"""The frames of one stream, shared by all its viewers, and each viewer's drop queue: a cursor into them. Pure.
+
+Rules of the drop queue
+-----------------------
+1. It starts at a sync point: the newest in the ring, else the next to come. Nothing is sent before.
+2. It holds what the viewer has not been sent yet: at most `frames_max` frames, none that has waited longer
+   than `age_max_us`.
+3. On overflow video is left out up to the newest sync point behind the cursor, else up to the next to come.
+   Audio goes on; what of it is over the limits is left out too, oldest first.
+4. Frames go whole or not at all, in order, and a CLOCK frame never counts as one: it may go wherever it is.
+5. `seek` undoes what was taken but did not arrive, the state at that frame included.
+"""
+
+from collections import deque
+from enum import Enum
+
+import msgspec
+
+from common.grid import Frame, FrameKind
+from common.sample import Sample
+
+RING_BYTES_MAX = 64 << 20
+RING_FRAMES_MAX = 8192
+START_AGE_MAX_US = 15_000_000  # a sync point older than this belongs to a source that stood still
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One frame in the ring. sample: what it was made of (None for a CLOCK frame). arrived_us: when."""
+
+    frame: Frame
+    sample: Sample | None
+    arrived_us: int
+
+
+class Ring:
+    """The newest frames of a stream, numbered from 0: what the slowest permitted viewer may still be sent.
+
+    It keeps everything from the newest sync point on, and what is younger than `age_max_us`, within
+    RING_BYTES_MAX and RING_FRAMES_MAX (`trimmed` counts the frames that these limits cost).
+    """
+
+    def __init__(self, age_max_us: int) -> None:
+        self._age_max_us = age_max_us
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+        self.first = 0
+        self.newest_sync: int | None = None
+        self.has_video = False
+        self.trimmed = 0
+
+    @property
+    def head(self) -> int:
+        """The number that the next frame will have."""
+        return self.first + len(self._entries)
+
+    def __getitem__(self, number: int) -> Entry:
+        """The frame `number`. Raises IndexError unless first <= number < head."""
+        if number < self.first:
+            raise IndexError(number)
+        return self._entries[number - self.first]
+
+    def append(self, entry: Entry) -> int:
+        """Add a frame; returns its number."""
+        number = self.head
+        frame = entry.frame
+        self._entries.append(entry)
+        self._bytes += len(frame.data)
+        if frame.kind is FrameKind.VIDEO and not self.has_video:
+            self.has_video = True
+            self.newest_sync = None  # it was an audio frame
+        if self.starts_here(frame):
+            self.newest_sync = number
+        self._trim(entry.arrived_us)
+        return number
+
+    def starts_here(self, frame: Frame) -> bool:
+        """Whether a viewer can start, or go on after a splice, with this frame."""
+        return frame.sync and frame.kind is (FrameKind.VIDEO if self.has_video else FrameKind.AUDIO)
+
+    def start(self, now_us: int) -> int:
+        """The number that a new viewer starts from: the newest sync point, or the head."""
+        if self.newest_sync is not None and now_us - self[self.newest_sync].arrived_us < START_AGE_MAX_US:
+            return self.newest_sync
+        return self.head
+
+    def clear(self) -> None:
+        """Forget the frames, not their numbers: the source has stopped."""
+        self.first = self.head
+        self._entries.clear()
+        self._bytes = 0
+        self.newest_sync = None
+
+    def _trim(self, now_us: int) -> None:
+        entries = self._entries
+        while len(entries) > 1:
+            over = self._bytes > RING_BYTES_MAX or len(entries) > RING_FRAMES_MAX
+            start = self.newest_sync is not None and self.first >= self.newest_sync
+            young = now_us - entries[0].arrived_us <= self._age_max_us
+            if not over and (start or young):
+                return
+            self.trimmed += over
+            if self.first == self.newest_sync:
+                self.newest_sync = None
+            self._bytes -= len(entries.popleft().frame.data)
+            self.first += 1
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a drop queue may hold; None: no limit of that kind."""
+
+    frames_max: int | None = None
+    age_max_us: int | None = None
+
+
+class _State(Enum):
+    START = 0  # nothing until a sync point
+    SPLICE = 1  # no video until a sync point
+    OPEN = 2  # everything
+
+
+class DropQueue:
+    """One viewer's cursor into a ring, with the rules above.
+
+    position: the next frame to consider. dropped: frames left out so far; splices: times that it happened.
+    """
+
+    def __init__(self, ring: Ring, limits: Limits, now_us: int) -> None:
+        self._ring = ring
+        self._limits = limits
+        self.dropped = 0
+        self.splices = 0
+        self.restart(now_us)
+
+    def restart(self, now_us: int) -> None:
+        """Begin again at a sync point, as a new viewer does."""
+        self.position = self._ring.start(now_us)
+        self._state = _State.START
+        self._video_from = 0
+        self._opened_at: int | None = None
+        # What the ring already holds has waited for this viewer only from now on.
+        self._since_us = now_us
+        self._since_number = self._ring.head
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether it is at the head with nothing left out: the next frame, whichever it is, is wanted."""
+        return self._state is _State.OPEN and self.position == self._ring.head
+
+    @property
+    def waits_for_sync(self) -> bool:
+        """Whether only a sync point can bring pictures again."""
+        return self._state is not _State.OPEN
+
+    def next(self) -> int | None:
+        """The number of the next frame to send, past what is left out; None if there is none yet."""
+        ring = self._ring
+        if self.position < ring.first:
+            self._leave_out(ring.first - self.position)
+            self.position = ring.first
+            self._splice(ring.first)
+        while self.position < ring.head:
+            frame = ring[self.position].frame
+            if self._wanted(frame):
+                return self.position
+            self._leave_out(1)
+            self.position += 1
+        return None
+
+    def take(self, number: int) -> None:
+        """`number`, which `next` gave, has been sent."""
+        if self._state is not _State.OPEN and self._ring.starts_here(self._ring[number].frame):
+            self._state = _State.OPEN
+            self._opened_at = number
+        self.position = number + 1
+
+    def seek(self, number: int) -> None:
+        """The next frame is `number`: what was taken from there on did not arrive, or all before it was sent."""
+        if self._opened_at is not None and number <= self._opened_at:
+            self._state = _State.SPLICE
+            self._video_from = self._opened_at
+            self._opened_at = None
+        self.position = min(number, self._ring.head)
+
+    def enforce(self, now_us: int) -> None:
+        """Leave out what is over the limits."""
+        number = self.next()
+        if number is None or not self._over(number, now_us):
+            return
+        newest = self._ring.newest_sync
+        self._splice(newest if newest is not None and newest > self.position else self._ring.head)
+        while (number := self.next()) is not None and self._over(number, now_us):
+            if self._ring.starts_here(self._ring[number].frame):
+                self._splice(self._ring.head)
+            self._leave_out(1)
+            self.position = number + 1
+
+    def _wanted(self, frame: Frame) -> bool:
+        if self._state is _State.OPEN:
+            return True
+        if self._ring.starts_here(frame) and self.position >= self._video_from:
+            return True
+        return self._state is _State.SPLICE and frame.kind is not FrameKind.VIDEO
+
+    def _splice(self, video_from: int) -> None:
+        if self._state is _State.OPEN:
+            self._state = _State.SPLICE
+            self.splices += 1
+        self._video_from = video_from
+
+    def _leave_out(self, frames: int) -> None:
+        if self._state is not _State.START:
+            self.dropped += frames
+
+    def _over(self, number: int, now_us: int) -> bool:
+        limits = self._limits
+        waited_us = now_us - max(self._ring[number].arrived_us, self._since_us)
+        if limits.age_max_us is not None and waited_us > limits.age_max_us:
+            return True
+        return limits.frames_max is not None and self._queued(number) > limits.frames_max
+
+    def _queued(self, number: int) -> int:
+        """The wanted frames from `number` on that came since the start."""
+        ring = self._ring
+        queued, is_open = 0, self._state is _State.OPEN
+        for n in range(number, ring.head):
+            frame = ring[n].frame
+            is_open = is_open or (n >= self._video_from and ring.starts_here(frame))
+            queued += n >= self._since_number and (is_open or frame.kind is not FrameKind.VIDEO)
+        return queued

@@ -1,0 +1,352 @@
+"""The muxer process: the only event loop of the package. It moves messages; decisions are in the pure modules.
+
+captures ──▶ Intake ──▶ Stream (muxer, ring) ──▶ Fanout (drop queues) ──▶ servers
+"""
+
+import secrets
+from collections import Counter
+
+import msgspec
+import zmq
+
+from common import sockets, wire
+from common.clock import now_us
+from common.endpoints import capture_endpoint, muxer_endpoint, muxer_of
+from common.errors import MediaError, MessageError, SettingsError
+from common.figures import RoleFigures, StreamFigures
+from common.messages import (
+    Announce,
+    Describe,
+    Described,
+    Ended,
+    Forget,
+    FrameMessage,
+    Hello,
+    KeyFrameRequest,
+    Message,
+    ReadStart,
+    ReadStop,
+    SampleMessage,
+    SourceState,
+    Welcome,
+)
+from common.role import Role
+from muxer.fanout import Fanout, Parcel
+from muxer.intake import Intake
+from muxer.ring import Limits
+from muxer.stream import Stream
+
+TURN_MESSAGES_MAX = 256  # read from one socket before the others have their turn
+HOUSEKEEPING_US = 100_000
+SERVER_SILENT_US = 3_000_000  # a server says Hello five times a second
+TICK_US_MIN = 2_000  # between two rounds of clock references
+DESCRIBES_WAITING_MAX = 1000  # of one stream whose tracks are not known yet
+SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
+
+
+class _Source(msgspec.Struct):
+    """One stream of this shard, with all that belongs to it."""
+
+    name: str
+    on_demand: bool
+    text: str
+    socket: sockets.Socket
+    intake: Intake
+    stream: Stream
+    fanout: Fanout
+    describes: list[tuple[bytes, int]] = []
+    subscribed: bool = False
+
+
+class Worker:
+    """One muxer process."""
+
+    def __init__(self, role: Role, index: int) -> None:
+        config = role.config
+        if not 0 <= index < config.processes.muxers:
+            raise SettingsError(
+                f"--index {index}: there are {config.processes.muxers} muxers, counted from 0"
+            )
+        self._role = role
+        self._epoch = secrets.randbits(62)
+        self._counters: Counter[str] = Counter()
+        self._heard_us: dict[bytes, int] = {}  # servers, by identity
+        self._touched: set[str] = set()  # streams that may have something to send
+        self._tick_us = 0  # when a stream may next want a clock reference
+        self._poller = zmq.Poller()
+        self._servers = sockets.frames_out(role.context, muxer_endpoint(config.runtime_dir, index))
+        self._poller.register(self._servers, zmq.POLLIN)
+        self._poller.register(role.wake_fd, zmq.POLLIN)
+        age_max_us = config.viewer.age_max_ms * 1000
+        self._sources: dict[str, _Source] = {}
+        self._by_socket: dict[sockets.Socket, _Source] = {}
+        for name, settings in config.streams.items():
+            if muxer_of(name, config.processes.muxers) != index:
+                continue
+            stream = Stream(name, ssrc=secrets.randbits(32), age_max_us=age_max_us)
+            source = _Source(
+                name=name,
+                on_demand=settings.on_demand,
+                text=settings.source,
+                socket=sockets.samples_in(role.context, capture_endpoint(config.runtime_dir, name)),
+                intake=Intake(),
+                stream=stream,
+                fanout=Fanout(stream, self._epoch, Limits(age_max_us=age_max_us), now_us),
+            )
+            self._poller.register(source.socket, zmq.POLLIN)
+            self._sources[name] = self._by_socket[source.socket] = source
+
+    def run(self) -> None:
+        """Work until the role is to stop."""
+        self._role.ready()
+        housekeeping_us = 0
+        try:
+            while not self._role.stopping:
+                due_us = min(housekeeping_us, self._tick_us)
+                wait_ms = max(0, due_us - now_us() + 999) // 1000
+                for socket, _ in self._poller.poll(wait_ms):
+                    if socket is self._servers:
+                        self._receive_requests()
+                    elif socket in self._by_socket:
+                        self._receive_samples(self._by_socket[socket])
+                now = now_us()
+                if now >= self._tick_us:
+                    self._tick(now)
+                if now >= housekeeping_us:
+                    housekeeping_us = now + HOUSEKEEPING_US
+                    self._housekeep(now)
+                for name in self._touched:
+                    self._send_frames(self._sources[name])
+                self._touched.clear()
+                self._role.tick(now, self._figures)
+        finally:
+            self._servers.close()
+            for source in self._sources.values():
+                source.socket.close()
+
+    def _tick(self, now: int) -> None:
+        """Add the clock references that are due; note when the next one may be."""
+        self._tick_us = now + HOUSEKEEPING_US
+        for source in self._sources.values():
+            if source.stream.tick(now):
+                self._touched.add(source.name)
+            due_us = source.stream.next_tick_us
+            if due_us is not None:
+                self._tick_us = min(self._tick_us, max(due_us, now + TICK_US_MIN))
+
+    # -- captures -------------------------------------------------------------------------------------
+
+    def _receive_samples(self, source: _Source) -> None:
+        for _ in range(TURN_MESSAGES_MAX):
+            try:
+                frames = source.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                message, media = wire.decode(frames)
+                self._take(source, message, media)
+            except MessageError as error:
+                self._refuse("capture", error)
+            except MediaError as error:
+                self._counters["samples_refused"] += 1
+                if source.intake.reason != str(error):
+                    source.intake.reason = str(error)
+                    self._role.log.error("sample_refused", stream=source.name, reason=str(error))
+
+    def _take(self, source: _Source, message: Message, media: wire.Buffer) -> None:
+        match message:
+            case SampleMessage():
+                sample = source.intake.sample(message, bytes(media))
+                if sample is not None:
+                    source.stream.write(sample, now_us())
+                    self._touched.add(source.name)
+                    self._counters["samples_in"] += 1
+            case Announce():
+                source.intake.announce(message)
+                source.stream.announce(message.tracks)
+                self._answer_describes(source)
+            case SourceState():
+                source.intake.source_state(message)
+                if not message.up:
+                    source.stream.ring.clear()
+                    self._answer_describes(source)
+            case _:
+                raise MessageError(f"{type(message).__name__} from a capture")
+
+    def _ask_key_frame(self, source: _Source, now: int) -> None:
+        if source.subscribed and source.intake.asks_key_frame(source.fanout.awaits_sync, now):
+            self._counters["key_frame_requests"] += 1
+            self._tell_capture(source, wire.encode(KeyFrameRequest()))
+
+    def _tell_capture(self, source: _Source, frames: list[wire.Buffer]) -> None:
+        try:
+            source.socket.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.Again:
+            self._counters["requests_dropped"] += 1
+
+    # -- servers --------------------------------------------------------------------------------------
+
+    def _receive_requests(self) -> None:
+        for _ in range(TURN_MESSAGES_MAX):
+            try:
+                identity, *frames = self._servers.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                message, _ = wire.decode(frames)
+                self._serve(identity, message)
+            except MessageError as error:
+                self._refuse("server", error)
+
+    def _serve(self, identity: bytes, message: Message) -> None:
+        self._heard_us[identity] = now_us()
+        match message:
+            case Hello():
+                self._send(identity, Welcome(self._role.name, self._epoch))
+            case Describe():
+                self._describe(identity, message)
+            case ReadStart():
+                self._counters["read_starts"] += 1
+                source = self._sources.get(message.stream)
+                if source is None:
+                    self._send(identity, Ended(message.ticket, "no such stream"))
+                elif not source.fanout.read_start(identity, message):
+                    self._counters["viewers_refused"] += 1
+                    self._send(identity, Ended(message.ticket, "too many viewers"))
+                else:
+                    self._touched.add(source.name)
+            case ReadStop():
+                self._counters["read_stops"] += 1
+                for source in self._sources.values():
+                    source.fanout.read_stop(identity, message)
+            case Forget():
+                for source in self._sources.values():
+                    source.fanout.forget(identity, message.viewer)
+            case _:
+                raise MessageError(f"{type(message).__name__} from a server")
+
+    def _describe(self, identity: bytes, message: Describe) -> None:
+        source = self._sources.get(message.stream)
+        if source is None:
+            self._send(identity, Described(message.request, message.stream, "", "no such stream"))
+        elif len(source.describes) >= DESCRIBES_WAITING_MAX:
+            self._counters["describes_refused"] += 1
+            self._send(identity, Described(message.request, message.stream, "", "too many requests"))
+        else:
+            source.describes.append((identity, message.request))
+            self._demand(source)
+            self._answer_describes(source)
+
+    def _answer_describes(self, source: _Source) -> None:
+        """Answer as soon as the tracks are known, or the source says that it is down."""
+        if not source.describes or (source.stream.muxer is None and source.intake.state != "down"):
+            return
+        for identity, request in source.describes:
+            if source.intake.state == "down":
+                answer = Described(request, source.name, "", source.intake.reason or "the source is down")
+            else:
+                answer = Described(request, source.name, source.stream.sdp(now_us(), self._epoch), "")
+            self._send(identity, answer)
+        source.describes.clear()
+
+    def _send_frames(self, source: _Source) -> None:
+        full: set[bytes] = set()
+        for parcel in source.fanout.parcels():
+            if parcel.server in full or not self._send_frame(source, parcel):
+                full.add(parcel.server)
+                source.fanout.refused(parcel)
+
+    def _send_frame(self, source: _Source, parcel: Parcel) -> bool:
+        frame = source.stream.ring[parcel.number].frame
+        header = FrameMessage(
+            stream=source.name,
+            epoch=self._epoch,
+            number=parcel.number,
+            kind=frame.kind,
+            sync=frame.sync,
+            time_us=frame.time_us,
+            sequence=frame.sequence,
+            clock=frame.clock,
+            ssrc=frame.ssrc,
+            counters=frame.counters,
+            counts=frame.counts,
+            to_live=parcel.to_live,
+            tickets=tuple(parcel.tickets),
+            live=tuple(parcel.live),
+            parked=tuple(parcel.parked),
+        )
+        if not self._send(parcel.server, header, frame.data):
+            return False
+        self._counters["frames_out"] += 1
+        self._counters["bytes_out"] += len(frame.data)
+        return True
+
+    def _send(self, identity: bytes, message: Message, media: wire.Buffer | None = None) -> bool:
+        try:
+            self._servers.send_multipart([identity, *wire.encode(message, media)], zmq.DONTWAIT)
+        except zmq.Again:
+            self._counters["server_full"] += 1
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._forget_server(identity)
+            return False
+        return True
+
+    def _forget_server(self, identity: bytes) -> None:
+        self._heard_us.pop(identity, None)
+        for source in self._sources.values():
+            source.fanout.forget_server(identity)
+            source.describes = [waiting for waiting in source.describes if waiting[0] != identity]
+
+    # -- the rest -------------------------------------------------------------------------------------
+
+    def _housekeep(self, now: int) -> None:
+        for identity, heard_us in list(self._heard_us.items()):
+            if now - heard_us > SERVER_SILENT_US:
+                self._role.log.warning("server_silent", server=identity.decode(errors="replace"))
+                self._forget_server(identity)
+        for source in self._sources.values():
+            source.fanout.enforce()
+            self._touched.add(source.name)  # a server that was full may have room again
+            self._demand(source)
+            self._ask_key_frame(source, now)
+
+    def _demand(self, source: _Source) -> None:
+        """Subscribe to the capture while the stream is wanted: the subscription is what starts it."""
+        wanted = not source.on_demand or bool(source.fanout.viewers or source.describes)
+        if wanted is not source.subscribed:
+            source.subscribed = wanted
+            source.socket.send(SUBSCRIBE if wanted else UNSUBSCRIBE)
+
+    def _refuse(self, sender: str, error: MessageError) -> None:
+        self._counters["messages_refused"] += 1
+        self._role.log.debug("message_refused", sender=sender, reason=str(error))
+
+    def _figures(self) -> RoleFigures:
+        now = now_us()
+        return RoleFigures(
+            counters=dict(self._counters),
+            streams=[self._stream_figures(s, now) for s in self._sources.values()],
+        )
+
+    def _stream_figures(self, source: _Source, now: int) -> StreamFigures:
+        fps, bitrate_bps = source.stream.rates(now)
+        video = next((track for track in source.stream.tracks if not track.audio), None)
+        return StreamFigures(
+            name=source.name,
+            source=source.text,
+            codecs=[track.codec.value for track in source.stream.tracks],
+            width=video.width if video is not None else 0,
+            height=video.height if video is not None else 0,
+            fps=round(fps, 2),
+            bitrate_bps=bitrate_bps,
+            sync_interval_s=source.stream.sync_interval_us / 1e6,
+            viewers=source.fanout.viewers,
+            epoch=source.intake.epoch,
+            samples_in=source.intake.samples_in,
+            samples_lost=source.intake.samples_lost,
+            state=source.intake.state,
+            reason=source.intake.reason,
+        )
