@@ -24,6 +24,7 @@ from common.figures import RoleFigures
 from common.messages import Ready, Report
 
 REPORT_INTERVAL_US = 1_000_000
+READY_WAIT_MS = 1000
 SUPERVISOR_PID_VARIABLE = "FRAMEGATE_SUPERVISOR_PID"
 _PR_SET_PDEATHSIG = 1
 
@@ -54,6 +55,8 @@ class Role:
 
     def ready(self, ports: dict[str, int] | None = None) -> None:
         """Tell the supervisor that this process does its work now."""
+        if SUPERVISOR_PID_VARIABLE in os.environ:
+            self._control.poll(READY_WAIT_MS, zmq.POLLOUT)  # a new line takes a moment to stand
         self._tell(wire.encode(Ready(self.role, self.name, os.getpid(), ports or {})))
         self.log.info("ready", **(ports or {}))
 
@@ -91,6 +94,8 @@ def run(role: str, name: str, config_file: str, loop: Callable[[Role], None]) ->
     _die_with_the_supervisor()
     try:
         config = settings.load(config_file)
+        if not config.runtime_dir:
+            raise SettingsError(f"{config_file}: name the supervisor's directory here: runtime_dir is empty")
         logs.configure(config.log.level, name)
         shell = Role(role, name, config)
         try:
