@@ -32,7 +32,7 @@ class Parcel(msgspec.Struct):
 
 
 class ViewerSession(MediaSession):
-    """A media session whose reader is in a server process: whole frames, under a ticket, as far as its room goes."""
+    """A media session whose reader is in a server process: whole frames, as far as its room goes."""
 
     def __init__(self, stream: Stream, limits: Limits, clock: Callable[[], int]) -> None:
         super().__init__(stream, limits, clock)

@@ -36,7 +36,8 @@ class Ring:
     """The newest frames of a stream, numbered from 0: what the slowest permitted viewer may still be sent.
 
     It keeps everything from the newest sync point on, and what is younger than `age_max_us`, within
-    RING_BYTES_MAX and RING_FRAMES_MAX (`trimmed` counts the frames that these limits cost).
+    RING_BYTES_MAX and RING_FRAMES_MAX (`trimmed` counts the frames that these limits cost). has_video: whether
+    only a picture can be a sync point; the first picture sets it, whoever knows the tracks may before.
     """
 
     def __init__(self, age_max_us: int) -> None:

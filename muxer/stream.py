@@ -45,6 +45,7 @@ class Stream:
             self._muxer.replace_tracks(tracks)
         self.tracks = tracks
         self.version += 1
+        self.ring.has_video = any(not track.audio for track in tracks)
 
     def write(self, sample: Sample, now_us: int) -> int:
         """Mux a sample into the ring; returns the number of its frame. Raises MediaError."""

@@ -1,0 +1,266 @@
+"""The ring and the drop queue: by example, and by a state machine that checks every rule after every step."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from common.grid import FrameKind
+from muxer import ring as ring_module
+from muxer.ring import START_AGE_MAX_US, DropQueue, Entry, Limits, Ring
+from tests.muxer.frames import audio, entry, video
+
+SECOND_US = 1_000_000
+
+
+def drain(queue: DropQueue) -> list[int]:
+    taken = []
+    while (number := queue.next()) is not None:
+        queue.take(number)
+        taken.append(number)
+    return taken
+
+
+def fill(ring: Ring, letters: str, at_us: int = 0, step_us: int = 0) -> None:
+    """Append a frame a letter: S a sync picture, v a picture, a audio, c a clock frame."""
+    for i, letter in enumerate(letters):
+        at = at_us + i * step_us
+        match letter:
+            case "S":
+                ring.append(video(at, sync=True))
+            case "v":
+                ring.append(video(at))
+            case "a":
+                ring.append(audio(at))
+            case "c":
+                ring.append(entry(FrameKind.CLOCK, False, at))
+
+
+def test_the_ring_keeps_the_newest_group_however_old() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "Svvv" + "Svvvvvvv", step_us=SECOND_US)
+    assert ring.first == 4
+    assert ring.newest_sync == 4
+    assert ring.head == 12
+
+
+def test_the_ring_keeps_what_is_young() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "SvSvSv", step_us=SECOND_US // 4)
+    assert ring.first == 1  # 1.25 s before the newest is out, 1 s is in
+    with pytest.raises(IndexError):
+        ring[0]
+
+
+def test_without_a_sync_point_only_the_young_is_kept() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "v" * 10, step_us=SECOND_US)
+    assert ring.first == 8
+
+
+def test_the_ring_is_bounded_in_frames_and_says_what_that_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_module, "RING_FRAMES_MAX", 5)
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "S" + "v" * 7)
+    assert ring.head - ring.first == 5
+    assert ring.trimmed == 3
+    assert ring.newest_sync is None
+
+
+def test_the_ring_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_module, "RING_BYTES_MAX", 3000)
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "S" + "v" * 7)
+    assert ring.head - ring.first == 3
+
+
+def test_in_a_stream_of_audio_every_frame_is_a_start() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "aaa")
+    assert ring.newest_sync == 2
+    ring.append(video())
+    assert ring.newest_sync is None, "with video only pictures are"
+
+
+def test_clear_forgets_frames_and_keeps_numbers() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "Svv")
+    ring.clear()
+    assert (ring.first, ring.head, ring.newest_sync) == (3, 3, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sent"),
+    [
+        ("", "vaSva", [2, 3, 4]),  # nothing before the first sync point, audio neither
+        ("Svv", "va", [0, 1, 2, 3, 4]),  # the group so far, at once
+        ("SvvSva", "v", [3, 4, 5, 6]),  # from the newest sync point
+    ],
+)
+def test_a_viewer_starts_at_a_sync_point(before: str, after: str, sent: list[int]) -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, before)
+    queue = DropQueue(ring, Limits(), 0)
+    taken = drain(queue)
+    fill(ring, after)
+    assert taken + drain(queue) == sent
+    assert (queue.dropped, queue.splices) == (0, 0)
+
+
+def test_a_sync_point_of_a_source_that_stood_still_is_no_start() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "Sv")
+    assert ring.start(START_AGE_MAX_US - 1) == 0
+    assert ring.start(START_AGE_MAX_US + 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("queued", "frames_max", "sent", "dropped"),
+    [
+        ("vvvvvvvvvv", 10, list(range(1, 11)), 0),  # the ancestor's ten are within
+        ("vvvvvvvvvvv", 10, [], 11),  # one more: all up to the next sync point
+        ("vvvvSvv", 5, [5, 6, 7], 4),  # up to the newest
+        ("vSvSvSv", 5, [6, 7], 5),
+        ("vavavav", 5, [2, 4, 6], 4),  # audio goes on
+        ("aaaaaaa", 5, [3, 4, 5, 6, 7], 2),  # too much audio: the oldest goes
+        ("vcvcvcv", 5, [2, 4, 6], 4),
+    ],
+)
+def test_overflow(queued: str, frames_max: int, sent: list[int], dropped: int) -> None:
+    ring = Ring(age_max_us=10 * SECOND_US)
+    fill(ring, "S")
+    queue = DropQueue(ring, Limits(frames_max=frames_max), 0)
+    assert drain(queue) == [0]
+    fill(ring, queued)
+    queue.enforce(0)
+    assert drain(queue) == sent
+    assert queue.dropped == dropped
+
+
+def test_overflow_by_age_and_back_at_the_next_sync_point() -> None:
+    ring = Ring(age_max_us=10 * SECOND_US)
+    queue = DropQueue(ring, Limits(age_max_us=SECOND_US), 0)
+    fill(ring, "S")
+    assert drain(queue) == [0]
+    fill(ring, "vvvv", at_us=100_000, step_us=400_000)  # 1 to 4, the last at 1.3 s
+    queue.enforce(1_000_000)
+    assert queue.splices == 0
+    queue.enforce(1_300_000)
+    assert queue.splices == 1
+    assert drain(queue) == []
+    fill(ring, "vavSv", at_us=1_400_000)
+    assert drain(queue) == [6, 8, 9]  # audio, then the sync point
+    assert queue.caught_up
+    assert queue.dropped == 6
+
+
+def test_a_group_that_waited_before_the_viewer_came_is_not_too_old_for_him() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "Svvvv", step_us=SECOND_US)
+    queue = DropQueue(ring, Limits(frames_max=2, age_max_us=SECOND_US), 4 * SECOND_US)
+    queue.enforce(4 * SECOND_US)
+    assert drain(queue) == [0, 1, 2, 3, 4]
+
+
+def test_what_did_not_arrive_is_sent_again() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "Svvv")
+    queue = DropQueue(ring, Limits(), 0)
+    assert drain(queue) == [0, 1, 2, 3]
+    queue.seek(2)
+    assert not queue.caught_up
+    assert drain(queue) == [2, 3]
+
+
+def test_going_back_before_a_sync_point_waits_for_it_again() -> None:
+    ring = Ring(age_max_us=10 * SECOND_US)
+    queue = DropQueue(ring, Limits(frames_max=3), 0)
+    fill(ring, "S")
+    drain(queue)
+    fill(ring, "vvvaSv")  # 1 to 6: overflow, the video up to 5 is left out
+    queue.enforce(0)
+    assert drain(queue) == [4, 5, 6]
+    queue.seek(4)  # the audio frame, and all after it, did not arrive
+    assert drain(queue) == [4, 5, 6]
+    queue.seek(2)  # further back than what was in flight: still no picture before the sync point
+    assert drain(queue) == [4, 5, 6]
+
+
+def test_a_cursor_that_the_ring_has_left_behind_is_spliced() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "Sv")
+    queue = DropQueue(ring, Limits(), 0)
+    drain(queue)
+    fill(ring, "vvSvavSv", at_us=5 * SECOND_US, step_us=SECOND_US)
+    assert ring.first > 2
+    taken = drain(queue)
+    assert ring[taken[0]].frame.sync
+    assert queue.splices == 1
+
+
+class DropQueueMachine(RuleBasedStateMachine):
+    """Any mix of frames, sends, stops and losses: the rules hold for what arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_us = 0
+        self.ring = Ring(age_max_us=2 * SECOND_US)
+        self.ring.has_video = True
+        self.limits = Limits(frames_max=6, age_max_us=SECOND_US)
+        self.queue = DropQueue(self.ring, self.limits, 0)
+        self.kept: dict[int, Entry] = {}  # every frame ever
+        self.in_flight: list[int] = []
+        self.arrived: list[int] = []
+
+    @rule(letters=st.text("Svvvac", min_size=1, max_size=8), step_us=st.integers(0, 300_000))
+    def write(self, letters: str, step_us: int) -> None:
+        first = self.ring.head
+        fill(self.ring, letters, self.now_us, step_us)
+        self.now_us += step_us * len(letters)
+        self.kept |= {n: self.ring[n] for n in range(max(first, self.ring.first), self.ring.head)}
+
+    @rule(count=st.integers(1, 10))
+    def send(self, count: int) -> None:
+        self.queue.enforce(self.now_us)
+        for _ in range(count):
+            number = self.queue.next()
+            if number is None:
+                return
+            waited_us = self.now_us - self.ring[number].arrived_us
+            assert waited_us <= SECOND_US, "over age"
+            self.queue.take(number)
+            self.in_flight.append(number)
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        lost = data.draw(st.integers(0, len(self.in_flight) - 1))
+        self.arrived += self.in_flight[:lost]
+        self.queue.seek(self.in_flight[lost])
+        self.in_flight.clear()
+
+    @rule()
+    def deliver(self) -> None:
+        self.arrived += self.in_flight
+        self.in_flight.clear()
+
+    @invariant()
+    def what_arrives_can_be_decoded(self) -> None:
+        chain = self.arrived + self.in_flight
+        assert chain == sorted(set(chain)), "in order, none twice"
+        last_video: int | None = None
+        for number in chain:
+            frame = self.kept[number].frame
+            if frame.kind is not FrameKind.VIDEO:
+                continue
+            if not frame.sync:
+                assert last_video is not None, "a picture before the first sync point"
+                between = range(last_video + 1, number)
+                assert not any(self.kept[n].frame.kind is FrameKind.VIDEO for n in between if n in self.kept), (
+                    "a picture after a gap that is no sync point"
+                )
+            last_video = number
+
+
+DropQueueMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestDropQueue = DropQueueMachine.TestCase
