@@ -11,9 +11,13 @@ plain TS, RTP over UDP) gets a copy patched by the functions below; everyone els
 Pure; numpy does the per-packet work.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
+from functools import lru_cache
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 TS_BYTES = 188
 TS_BODY_BYTES = 184
@@ -31,6 +35,24 @@ AUDIO_PID = 0x0101
 PIDS = (PAT_PID, PMT_PID, VIDEO_PID, AUDIO_PID)  # the order of every `counters` and `counts`
 
 Counters = tuple[int, int, int, int]
+Buffer = bytes | bytearray | memoryview
+
+# All numbers are big-endian. Above `pid` stand three flags, above the counter in `control` the scrambling and
+# adaptation bits.
+PACKET_LAYOUT = np.dtype(
+    {"names": ["pid", "control"], "formats": [">u2", "u1"], "offsets": [1, 3], "itemsize": TS_BYTES}
+)
+ROW_LAYOUT = np.dtype(
+    {
+        "names": ["channel", "sequence", "clock", "ssrc", "packets"],
+        "formats": ["u1", ">u2", ">u4", ">u4", (PACKET_LAYOUT, TS_PER_RTP)],
+        "offsets": [1, 6, 8, 12, LEAD_BYTES],
+        "itemsize": ROW_BYTES,
+    }
+)
+PID_MASK = 0x1FFF
+COUNTER_MASK = 0x0F
+_COUNT_UP = np.arange(1 << 16, dtype=np.uint16)
 
 
 class FrameKind(IntEnum):
@@ -60,3 +82,73 @@ class Frame(msgspec.Struct, frozen=True):
     counters: Counters
     counts: Counters
     data: bytes | memoryview
+
+
+def rtp_packets(size: int) -> int:
+    """How many rows, which is RTP packets, a frame of `size` bytes has."""
+    return -(-size // ROW_BYTES)
+
+
+def renumber(
+    data: Buffer, *, sequence: int, clock_offset: int, ssrc: int, delta: Counters, channel: int = 0
+) -> memoryview:
+    """A copy of the frame for a viewer with its own header numbers.
+
+    sequence: of the first RTP packet; those behind it count on, modulo 65536. clock_offset: added to every
+    RTP timestamp, modulo 2^32. delta: added to the continuity counters of each of PIDS, modulo 16, also in
+    packets without payload, which repeat a counter; other PIDs stay. channel: the `$` header's.
+    """
+    size = len(data)
+    rows = rtp_packets(size)
+    out = np.empty(rows * ROW_BYTES, np.uint8)
+    out[:size] = np.frombuffer(data, np.uint8)
+    grid = out.view(ROW_LAYOUT)
+    grid["sequence"] = _COUNT_UP[:rows] + np.uint16(sequence & 0xFFFF)
+    grid["ssrc"] = ssrc
+    if clock_offset:
+        grid["clock"] += np.uint32(clock_offset & 0xFFFFFFFF)
+    if channel:
+        grid["channel"] = channel
+    if any(delta):
+        # The rows' tail beyond `size` is patched too: it is nobody's, and cut off below.
+        packets = grid["packets"]
+        control = packets["control"]
+        added = _delta_of_pid(delta)[packets["pid"] & PID_MASK]
+        control ^= (control + added ^ control) & COUNTER_MASK
+    return out.data[:size]
+
+
+def without_rtp(data: Buffer) -> memoryview:
+    """The frame's TS packets alone, 188 bytes each."""
+    return _without_leads(data, LEAD_BYTES)
+
+
+def rtp_rows(data: Buffer) -> memoryview:
+    """The frame's RTP packets without `$` headers: segments of 1328 bytes, the last one 200 to 1328."""
+    return _without_leads(data, INTERLEAVE_BYTES)
+
+
+def packets(data: Buffer) -> Iterator[memoryview]:
+    """Each RTP packet of the frame, without `$` header; views of `data`, no copies."""
+    view = memoryview(data)
+    for start in range(0, len(view), ROW_BYTES):
+        yield view[start + INTERLEAVE_BYTES : start + ROW_BYTES]
+
+
+def _without_leads(data: Buffer, lead_bytes: int) -> memoryview:
+    whole, rest = divmod(len(data), ROW_BYTES)
+    kept = ROW_BYTES - lead_bytes
+    out = np.empty(whole * kept + max(rest - lead_bytes, 0), np.uint8)
+    source = np.frombuffer(data, np.uint8)
+    middle = whole * kept
+    out[:middle].reshape(whole, kept)[:] = source[: whole * ROW_BYTES].reshape(whole, ROW_BYTES)[:, lead_bytes:]
+    out[middle:] = source[whole * ROW_BYTES + lead_bytes :]
+    return out.data
+
+
+@lru_cache(maxsize=64)
+def _delta_of_pid(delta: Counters) -> npt.NDArray[np.uint8]:
+    """What to add to the counter of each of the 8192 PIDs."""
+    table = np.zeros(PID_MASK + 1, np.uint8)
+    table[list(PIDS)] = delta
+    return table

@@ -1,1 +1,1 @@
-"""The muxer: samples to MPEG-TS in RTP, once a stream, into a ring; a drop queue for each viewer."""
+"""Samples in, frames out: one muxing a stream, however many viewers it has, and a drop queue for each."""

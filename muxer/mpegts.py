@@ -1,0 +1,313 @@
+"""The MPEG-TS muxer (ISO/IEC 13818-1): one sample in, one frame of `common.grid` out. Pure.
+
+Theory of operation
+-------------------
+A frame is, in this order: PAT and PMT when due; a packet with nothing but a PCR when one is due and the
+sample's own packets cannot hold it; the sample as one PES packet. The content of its packets is one flat run of
+bytes (adaptation field, PES header, sample, and the stuffing before the last packet's share) that is cut into
+bodies of 184 bytes; only the first and the last packet have a head that is not just the next in line. Small
+frames are joined from bytes, large ones assigned to a matrix of the wire's layout.
+
+PTS and DTS are the sample's own; PCR and RTP timestamp are the clock of `muxer.timeline`. TR 101 290 wants PCRs
+at most 40 ms and tables at most 100 ms apart: where no sample comes in time, `tick` makes a CLOCK frame.
+"""
+
+from struct import Struct
+
+import numpy as np
+
+from common.clock import PTS_WRAP, RTP_WRAP, ticks_90k
+from common.errors import MediaError
+from common.grid import (
+    AUDIO_PID,
+    COUNTER_MASK,
+    PIDS,
+    ROW_BYTES,
+    TS_BODY_BYTES,
+    TS_BYTES,
+    TS_PER_RTP,
+    VIDEO_PID,
+    Counters,
+    Frame,
+    FrameKind,
+)  # fmt: skip
+from common.grid import LEAD_BYTES as ROW_LEAD_BYTES
+from common.sample import SAMPLE_BYTES_MAX, TIME_US_MAX, Codec, Sample, Track
+from muxer import psi
+from muxer.carriage import carriage
+from muxer.rtp import CELL, SMALL_PACKETS_MAX, empty_rows, frame_of, packetise_ts
+from muxer.timeline import LEAD_US, Timeline
+
+TABLES_JOIN_US = 60_000  # from then on a frame takes the tables along
+TABLES_INTERVAL_US = 90_000  # a CLOCK frame is made for them
+PCR_JOIN_US = 15_000  # from then on an audio frame takes a PCR along: the next frame may come too late
+PCR_INTERVAL_US = 36_000  # a CLOCK frame is made for it; above the 33.4 ms between pictures at 29.97 fps
+PCR_GAP_US = 100_000  # a longer one is signalled as a discontinuity (TR 101 290 2.3b)
+STALLED_US = 1_500_000  # a source silent for this long gets no more CLOCK frames; 1 fps is no stall
+NEVER_US = TIME_US_MAX
+
+_LONG_AGO_US = -2 * TIME_US_MAX
+_PES_BYTES_MAX = 65535
+_DISCONTINUITY, _RANDOM_ACCESS, _PCR = 0x80, 0x40, 0x10  # flags of the adaptation field (2.4.3.4)
+_PTS_ONLY, _PTS_AND_DTS = b"\x84\x80\x05", b"\x84\xc0\x0a"  # the payload is aligned to the PES packet (2.4.3.6)
+_FILL = b"\xff" * TS_BODY_BYTES
+# _STUFFING[n]: an adaptation field of n bytes with nothing in it
+_STUFFING = [b"", b"\0", *(bytes((n - 1, 0)) + _FILL[: n - 2] for n in range(2, TS_BODY_BYTES + 1))]
+_BODIES = [Struct(f"{TS_BODY_BYTES}s" * n).unpack for n in range(SMALL_PACKETS_MAX + 1)]
+_PACKETS_MAX = 2 * SAMPLE_BYTES_MAX // TS_BODY_BYTES  # a sample, and as much again before it
+_COUNTERS = (np.arange(_PACKETS_MAX + 16, dtype="<u4") & COUNTER_MASK) << 24
+
+
+class _Elementary:
+    """One track in the stream: how it is carried, and the heads of its packets by continuity counter."""
+
+    def __init__(self, track: Track, *, is_clock: bool) -> None:
+        self.carriage = carriage(track)
+        self.kind = FrameKind.AUDIO if track.audio else FrameKind.VIDEO
+        self.pid = AUDIO_PID if track.audio else VIDEO_PID
+        self.index = PIDS.index(self.pid)
+        self.is_clock = is_clock
+        # Every picture has a PCR: it costs 8 bytes. A short audio frame would need a packet more.
+        self.pcr_join_us = PCR_JOIN_US if track.audio else 1
+        self.pes_start = b"\0\0\1" + bytes((self.carriage.stream_id,))
+        self.plain = self._heads(start=0, control=1) * (2 + SMALL_PACKETS_MAX // 16)
+        self.with_field = self._heads(start=0, control=3)
+        self.field_only = self._heads(start=0, control=2)
+        self.first = self._heads(start=1, control=1)
+        self.first_with_field = self._heads(start=1, control=3)
+        self.words = _COUNTERS | int.from_bytes(self.plain[0], "little")
+
+    def _heads(self, start: int, control: int) -> tuple[bytes, ...]:
+        high, low = start << 6 | self.pid >> 8, self.pid & 0xFF
+        return tuple(bytes((0x47, high, low, control << 4 | counter)) for counter in range(16))
+
+
+class TsMuxer:
+    """Muxes the samples of one stream.
+
+    tracks: at most one video and one audio track. ssrc: of the RTP packets. sequence, counters: of the next
+    RTP packet, and of the next packet on each of `common.grid.PIDS`, to go on from. version: of the PMT.
+    next_tick_us: when `tick` has something to do, unless a sample comes before; NEVER_US if it has not.
+    Raises MediaError that names a codec that MPEG-TS cannot carry, and what to do.
+    """
+
+    def __init__(
+        self,
+        tracks: tuple[Track, ...],
+        *,
+        ssrc: int,
+        sequence: int = 0,
+        counters: Counters = (0, 0, 0, 0),
+        version: int = 0,
+    ) -> None:
+        self.ssrc = ssrc
+        self.sequence = sequence
+        self.counters = counters
+        self.version = version & 31
+        self.next_tick_us = NEVER_US
+        self._timeline = Timeline(len(FrameKind))
+        self._sample_now_us = self._pcr_now_us = self._tables_now_us = 0
+        self._pat = psi.pat_packets()
+        self._use(tracks, self.version)
+
+    def replace_tracks(self, tracks: tuple[Track, ...]) -> None:
+        """Go on with other tracks: a new version of the PMT; numbers and clock go on."""
+        version = (self.version + 1) & 31
+        self._use(tracks, version)
+        self.version = version
+
+    def write(self, sample: Sample, now_us: int) -> Frame:
+        """Mux one sample, whole.
+
+        Raises MediaError for a codec that is not among the tracks, and for data that is empty, over
+        SAMPLE_BYTES_MAX, or not in the form that `Sample` says; nothing has changed then.
+        """
+        track = self._elementaries.get(sample.codec)
+        if track is None:
+            raise MediaError(f"the stream has no {sample.codec.upper()} track")
+        if not 0 < len(sample.data) <= SAMPLE_BYTES_MAX:
+            raise MediaError(f"a sample of {len(sample.data)} bytes, allowed are 1 to {SAMPLE_BYTES_MAX}")
+        before, rest, disposable = track.carriage.wrap(sample.data, sample.sync)
+        begin = _pes_header(track, sample, len(before) + len(rest)) + before
+        order_us = sample.order_us
+        clock_us, jumped = self._timeline.on_sample(track.kind, order_us, sample.time_us, now_us)
+        self._sample_now_us = now_us
+        if jumped:
+            self._pcr_us = self._tables_us = _LONG_AGO_US
+
+        sync = sample.sync and track.is_clock
+        tables = clock_us - self._tables_us >= TABLES_JOIN_US or (sync and track.kind is FrameKind.VIDEO)
+        lead = self._tables(clock_us, now_us) if tables else b""
+        flags = _RANDOM_ACCESS if sync else 0
+        pcr = b""
+        if clock_us - self._pcr_us >= track.pcr_join_us:
+            if track.is_clock:
+                pcr_flags, pcr = self._pcr(clock_us, now_us)
+                flags |= pcr_flags
+            else:
+                lead += self._pcr_packet(clock_us, now_us)
+        clock = ticks_90k(clock_us) % RTP_WRAP
+        data, packets = self._weave(track, lead, flags, pcr, begin, rest, clock, jumped)
+        counts = (tables, tables, packets, 0) if track.kind is FrameKind.VIDEO else (tables, tables, 0, packets)
+        return self._frame(track.kind, sync, disposable, order_us, clock, counts, data)
+
+    def tick(self, now_us: int) -> Frame | None:
+        """The CLOCK frame that is due; None if there is none, or no sample has come for STALLED_US."""
+        if now_us < self.next_tick_us:
+            return None
+        if now_us - self._sample_now_us > STALLED_US:
+            self.next_tick_us = NEVER_US
+            return None
+        clock_us = self._timeline.at(now_us)
+        if clock_us <= self._pcr_us:
+            self.next_tick_us = now_us + PCR_INTERVAL_US
+            return None
+        tables = clock_us - self._tables_us >= TABLES_JOIN_US
+        packets = (self._tables(clock_us, now_us) if tables else b"") + self._pcr_packet(clock_us, now_us)
+        clock = ticks_90k(clock_us) % RTP_WRAP
+        data = packetise_ts(packets, clock=clock, sequence=self.sequence, ssrc=self.ssrc)
+        counts = (tables, tables, 0, 0)
+        return self._frame(FrameKind.CLOCK, False, True, clock_us + LEAD_US, clock, counts, data)
+
+    def _use(self, tracks: tuple[Track, ...], version: int) -> None:
+        video = [track for track in tracks if not track.audio]
+        audio = [track for track in tracks if track.audio]
+        if len(video) > 1 or len(audio) > 1 or not tracks:
+            raise MediaError("a stream has at most one video and one audio track, and at least one of them")
+        clock = (video or audio)[0]
+        elementaries = [_Elementary(track, is_clock=track is clock) for track in video + audio]
+        streams = [
+            psi.Elementary(each.carriage.stream_type, each.pid, each.carriage.descriptors) for each in elementaries
+        ]
+        self._elementaries: dict[Codec, _Elementary] = dict(
+            zip((track.codec for track in video + audio), elementaries, strict=True)
+        )
+        self._clock = elementaries[0]
+        self._pmt = psi.pmt_packets(streams, self._clock.pid, version)
+        self._pcr_us = self._tables_us = _LONG_AGO_US
+
+    def _tables(self, clock_us: int, now_us: int) -> bytes:
+        """PAT and PMT."""
+        self._tables_us = clock_us
+        self._tables_now_us = now_us
+        pat, pmt, _, _ = self.counters
+        return self._pat[pat] + self._pmt[pmt]
+
+    def _pcr(self, clock_us: int, now_us: int) -> tuple[int, bytes]:
+        """Flags and PCR for an adaptation field (2.4.3.5): 33 bits of 90 kHz, 9 bits of 27 MHz."""
+        gap = clock_us - self._pcr_us > PCR_GAP_US  # also the first, and after a jump
+        self._pcr_us = clock_us
+        self._pcr_now_us = now_us
+        base, extension = divmod(clock_us * 27, 300)
+        pcr = (base % PTS_WRAP << 15 | 0x7E00 | extension).to_bytes(6, "big")
+        return _PCR | _DISCONTINUITY if gap else _PCR, pcr
+
+    def _pcr_packet(self, clock_us: int, now_us: int) -> bytes:
+        """A packet of the clock's PID with no payload: it repeats the counter before it (2.4.3.3)."""
+        flags, pcr = self._pcr(clock_us, now_us)
+        head = self._clock.field_only[self.counters[self._clock.index] - 1]
+        return head + bytes((TS_BODY_BYTES - 1, flags)) + pcr + _FILL[: TS_BODY_BYTES - 2 - len(pcr)]
+
+    def _weave(
+        self,
+        track: _Elementary,
+        lead: bytes,
+        flags: int,
+        pcr: bytes,
+        begin: bytes,
+        rest: bytes | memoryview,
+        clock: int,
+        marker: bool,
+    ) -> tuple[bytes | memoryview, int]:
+        """The rows of `lead`, whole packets, and of one PES packet, `begin` and `rest`; and its packets."""
+        counter = self.counters[track.index]
+        packets, spare = divmod(len(begin) + len(rest) + (2 + len(pcr) if flags else 0), TS_BODY_BYTES)
+        if spare:
+            packets += 1
+            spare = TS_BODY_BYTES - spare
+        if packets == 1 and flags:
+            field = bytes((1 + len(pcr) + spare, flags)) + pcr + _FILL[:spare]
+            spare = 0
+        elif packets == 1:
+            field = _STUFFING[spare]
+            spare = 0
+        else:
+            field = bytes((1 + len(pcr), flags)) + pcr if flags else b""
+        begin = field + begin
+        first = (track.first_with_field if field else track.first)[counter]
+        last = track.with_field[counter + packets - 1 & COUNTER_MASK] if spare else b""
+        lead_packets = len(lead) // TS_BYTES
+        total = lead_packets + packets
+        # Where the stuffing of the last packet goes into `rest`
+        split = (packets - 1) * TS_BODY_BYTES - len(begin)
+        if split < 0 and spare:
+            begin += rest
+            begin, rest, split = begin[:split], begin[split:], 0
+        if total <= SMALL_PACKETS_MAX:
+            flat = b"".join((begin, rest[:split], _STUFFING[spare], rest[split:]) if spare else (begin, rest))
+            parts = [b""] * (2 * packets)
+            parts[::2] = track.plain[counter : counter + packets]
+            parts[1::2] = _BODIES[packets](flat)
+            parts[0] = first
+            if spare:
+                parts[-2] = last
+            ts = b"".join((lead, *parts))
+            return packetise_ts(ts, clock=clock, sequence=self.sequence, ssrc=self.ssrc, marker=marker), packets
+
+        rows = empty_rows(total, clock, self.sequence, self.ssrc, marker)
+        shape = len(rows), TS_PER_RTP
+        cells = shape[0] * TS_PER_RTP
+        rest = memoryview(rest)
+        body = (rest[:split], _STUFFING[spare], rest[split:]) if spare else (rest,)
+        flat = b"".join((_FILL * lead_packets, begin, *body, _FILL * (cells - total)))
+        start = counter - lead_packets & COUNTER_MASK
+        rows["packets"]["head"] = track.words[start : start + cells].reshape(shape)
+        rows["packets"]["body"] = np.frombuffer(flat, CELL).reshape(shape)
+        frame = frame_of(rows, total)
+        frame[ROW_LEAD_BYTES : ROW_LEAD_BYTES + len(lead) + len(first)] = lead + first
+        if spare:
+            frame[-TS_BYTES : len(frame) - TS_BODY_BYTES] = last
+        return frame, packets
+
+    def _frame(
+        self,
+        kind: FrameKind,
+        sync: bool,
+        disposable: bool,
+        time_us: int,
+        clock: int,
+        counts: tuple[int, int, int, int],
+        data: bytes | memoryview,
+    ) -> Frame:
+        """The frame of `data`; the numbers move on behind it."""
+        sequence, counters = self.sequence, self.counters
+        a, b, c, d = counters
+        e, f, g, h = counts
+        self.counters = a + e & 15, b + f & 15, c + g & 15, d + h & 15
+        self.sequence = sequence - (-len(data) // ROW_BYTES) & 0xFFFF
+        self.next_tick_us = min(self._pcr_now_us + PCR_INTERVAL_US, self._tables_now_us + TABLES_INTERVAL_US)
+        return Frame(kind, sync, disposable, time_us, sequence, clock, self.ssrc, counters, counts, data)
+
+
+def _pes_header(track: _Elementary, sample: Sample, size: int) -> bytes:
+    """The header of a PES packet (2.4.3.6) with `size` bytes behind it. Raises MediaError if that is too much."""
+    presented = ticks_90k(sample.time_us) % PTS_WRAP
+    decode_time_us = sample.decode_time_us
+    if decode_time_us is None or decode_time_us >= sample.time_us:
+        fields = _PTS_ONLY + _timestamp(2, presented)
+    else:
+        decoded = ticks_90k(decode_time_us) % PTS_WRAP
+        fields = _PTS_AND_DTS + _timestamp(3, presented) + _timestamp(1, decoded)
+    length = len(fields) + size
+    if length > _PES_BYTES_MAX:
+        if track.kind is FrameKind.AUDIO:
+            raise MediaError(f"an audio frame of {size} bytes does not go into a PES packet")
+        length = 0  # only video may be unbounded
+    return track.pes_start + length.to_bytes(2, "big") + fields
+
+
+def _timestamp(mark: int, ticks: int) -> bytes:
+    """A PTS or DTS: 4 bits of `mark`, then 3, 15 and 15 bits, each with a marker bit behind it (2.4.3.6)."""
+    return (
+        mark << 36 | ticks >> 30 << 33 | (ticks >> 15 & 0x7FFF) << 17 | (ticks & 0x7FFF) << 1 | 0x1_0001_0001
+    ).to_bytes(5, "big")
