@@ -78,9 +78,7 @@ class MediaSession:
         with self._lock:
             self._check_open("write_sample")
             if self._feed is not None:
-                raise SessionError(
-                    "write_sample: this session is fed by write_packet; make another for samples"
-                )
+                raise SessionError("write_sample: this session is fed by write_packet; make another for samples")
             self._samples_written = True
             self.stream.write(sample, self._clock())
             self.flush_buffer()
@@ -94,9 +92,7 @@ class MediaSession:
         with self._lock:
             self._check_open("write_packet")
             if self._samples_written:
-                raise SessionError(
-                    "write_packet: this session is fed by write_sample; make another for packets"
-                )
+                raise SessionError("write_packet: this session is fed by write_sample; make another for packets")
             if self._feed is None:
                 self._feed = PacketFeed(secrets.randbits(32))
             frame = self._feed.add(data, time_us, ticks_90k(time_us) % RTP_WRAP, flags)
@@ -221,7 +217,7 @@ class MediaSession:
         data = frame.data
         if patch is not None:
             sequence, ssrc, delta = patch
-            data = memoryview(grid.renumber(data, sequence=sequence, ssrc=ssrc, delta=delta))
+            data = memoryview(grid.renumber(data, sequence=sequence, clock_offset=0, ssrc=ssrc, delta=delta))
         self._numbering.advance(frame)
         for packet in grid.packets(data):
             self.on_send_packet(packet)

@@ -9,6 +9,7 @@ from muxer.mpegts import TsMuxer
 from muxer.ring import Entry, Ring
 
 MEASURE_US = 2_000_000  # rates are measured over this long
+MEASURE_US_MIN = 500_000  # over less than this they would be noise
 MEASURED_MAX = 4096  # frames
 
 
@@ -75,12 +76,12 @@ class Stream:
         return True
 
     def rates(self, now_us: int) -> tuple[float, int]:
-        """Pictures a second and bits a second over the last MEASURE_US; zeros where nothing came."""
+        """Pictures a second and bits a second over the last MEASURE_US; zeros where too little came."""
         while self._measured and now_us - self._measured[0][0] > MEASURE_US:
             self._measured.popleft()
-        if len(self._measured) < 2:
+        span_us = now_us - self._measured[0][0] if self._measured else 0
+        if span_us < MEASURE_US_MIN:
             return 0.0, 0
-        span_us = max(now_us - self._measured[0][0], 1)
         pictures = sum(1 for _, _, video in self._measured if video)
         size = sum(size for _, size, _ in self._measured)
         return pictures * 1e6 / span_us, size * 8_000_000 // span_us

@@ -1,0 +1,239 @@
+"""Who is sent which frame: by example, and against a model of a server that takes, stops and loses at random."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from common.messages import TICKETS_MAX, ReadStart, ReadStop
+from muxer.fanout import Fanout, Parcel
+from muxer.ring import Limits
+from muxer.stream import Stream
+from tests.muxer.frames import audio, video
+
+EPOCH = 77
+ROOM = 1 << 20
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_us = 0
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+def make(age_max_us: int = 1_000_000) -> tuple[Fanout, Stream, Clock]:
+    clock = Clock()
+    stream = Stream("door", ssrc=1, age_max_us=age_max_us)
+    stream.ring.has_video = True
+    return Fanout(stream, EPOCH, Limits(age_max_us=age_max_us), clock), stream, clock
+
+
+def start(viewer: int, ticket: int, after: int | None = None, room_bytes: int = ROOM) -> ReadStart:
+    return ReadStart(viewer, ticket, "door", None if after is None else (EPOCH, after), room_bytes)
+
+
+def addresses(parcels: list[Parcel]) -> list[tuple[int, bool, list[int], list[int], list[int]]]:
+    return [(p.number, p.to_live, p.tickets, p.live, p.parked) for p in parcels]
+
+
+def test_a_viewer_gets_the_group_and_is_live() -> None:
+    fanout, stream, _ = make()
+    for e in (video(sync=True), video()):
+        stream.ring.append(e)
+    fanout.read_start(b"s", start(1, 10))
+    assert addresses(fanout.parcels()) == [(0, False, [10], [], []), (1, False, [10], [10], [])]
+    stream.ring.append(video())
+    assert addresses(fanout.parcels()) == [(2, True, [], [], [])]
+    assert fanout.parcels() == []
+
+
+def test_viewers_that_come_together_share_their_messages() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    for viewer in range(3):
+        fanout.read_start(b"s", start(viewer, 10 + viewer))
+    assert addresses(fanout.parcels()) == [(0, False, [10, 11, 12], [10, 11, 12], [])]
+
+
+def test_each_server_gets_a_frame_once() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    for server in (b"a", b"b"):
+        for viewer in range(2):
+            fanout.read_start(server, start(viewer, viewer))
+    fanout.parcels()
+    stream.ring.append(video())
+    assert [(p.server, p.number, p.to_live) for p in fanout.parcels()] == [(b"a", 1, True), (b"b", 1, True)]
+
+
+def test_many_tickets_are_split_over_several_messages() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    for viewer in range(TICKETS_MAX + 1):
+        fanout.read_start(b"s", start(viewer, viewer))
+    parcels = fanout.parcels()
+    assert [len(p.tickets) for p in parcels] == [TICKETS_MAX, 1]
+    assert sum(len(p.live) for p in parcels) == TICKETS_MAX + 1
+
+
+def test_room_is_used_up_and_the_ticket_parked() -> None:
+    fanout, stream, _ = make()
+    for i in range(5):
+        stream.ring.append(video(sync=i == 0))
+    fanout.read_start(b"s", start(1, 10, room_bytes=1500))
+    assert addresses(fanout.parcels()) == [(0, False, [10], [], []), (1, False, [10], [], [10])]
+    assert fanout.parcels() == []
+    fanout.read_start(b"s", start(1, 11, after=1))
+    assert [p.number for p in fanout.parcels()] == [2, 3, 4]
+
+
+def test_read_stop_goes_back_to_what_was_taken() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    for _ in range(3):
+        stream.ring.append(video())
+        fanout.parcels()
+    fanout.read_stop(b"s", ReadStop(10, (EPOCH, 1)))
+    stream.ring.append(video())
+    assert fanout.parcels() == []
+    fanout.read_start(b"s", start(1, 11, after=1))
+    assert [p.number for p in fanout.parcels()] == [2, 3, 4]
+
+
+def test_a_position_of_another_life_starts_at_a_sync_point() -> None:
+    fanout, stream, _ = make()
+    for sync in (False, True, False):
+        stream.ring.append(video(sync=sync))
+    fanout.read_start(b"s", ReadStart(1, 10, "door", (EPOCH + 1, 500), ROOM))
+    assert [p.number for p in fanout.parcels()] == [1, 2]
+
+
+def test_a_full_server_parks_its_readers_and_loses_nothing() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    stream.ring.append(video())
+    (parcel,) = fanout.parcels()
+    fanout.refused(parcel)
+    assert fanout.parcels() == []
+    stream.ring.append(video())
+    assert addresses(fanout.parcels()) == [(2, False, [], [], [10])], "it is told with the next frame"
+    fanout.read_start(b"s", start(1, 11, after=0))
+    assert [p.number for p in fanout.parcels()] == [1, 2]
+
+
+def test_a_viewer_forgotten_and_a_server_forgotten() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.read_start(b"t", start(1, 10))
+    fanout.parcels()
+    assert fanout.viewers == 2
+    fanout.forget(b"s", 1)
+    fanout.forget(b"s", 1)
+    fanout.forget_server(b"t")
+    assert fanout.viewers == 0
+    stream.ring.append(video())
+    assert fanout.parcels() == []
+
+
+def test_a_stopped_viewer_is_spliced_by_age_and_asks_for_a_sync_point() -> None:
+    fanout, stream, clock = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    fanout.read_stop(b"s", ReadStop(10, (EPOCH, 0)))
+    for at_us in range(100_000, 2_000_000, 100_000):
+        clock.now_us = at_us
+        stream.ring.append(video(at_us))
+        fanout.enforce()
+    fanout.read_start(b"s", start(1, 11, after=0))
+    assert fanout.parcels() == []
+    assert fanout.awaits_sync
+    stream.ring.append(video(clock.now_us, sync=True))
+    assert addresses(fanout.parcels()) == [(20, False, [11], [11], [])]
+    assert not fanout.awaits_sync
+
+
+class FanoutMachine(RuleBasedStateMachine):
+    """Two servers that follow the protocol; whatever they do, each viewer gets decodable frames in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fanout, self.stream, self.clock = make()
+        self.is_video: list[bool] = []
+        self.is_sync: list[bool] = []
+        self.taken: dict[tuple[bytes, int], list[int]] = {}
+        self.ticket: dict[tuple[bytes, int], int] = {}
+        self.live: set[tuple[bytes, int]] = set()
+        self.next_ticket = 0
+
+    @rule(letters=st.text("Svvva", min_size=1, max_size=6), step_us=st.integers(0, 400_000))
+    def write(self, letters: str, step_us: int) -> None:
+        for letter in letters:
+            self.clock.now_us += step_us
+            entry = audio(self.clock.now_us) if letter == "a" else video(self.clock.now_us, sync=letter == "S")
+            self.stream.ring.append(entry)
+            self.is_video.append(letter != "a")
+            self.is_sync.append(letter == "S")
+
+    @rule(server=st.sampled_from([b"a", b"b"]), viewer=st.integers(0, 2), room=st.sampled_from([1, 2500, ROOM]))
+    def read_start(self, server: bytes, viewer: int, room: int) -> None:
+        key = server, viewer
+        taken = self.taken.setdefault(key, [])
+        self.next_ticket += 1
+        self.ticket[key] = self.next_ticket
+        self.live.discard(key)
+        self.fanout.read_start(server, start(viewer, self.next_ticket, taken[-1] if taken else None, room))
+
+    @precondition(lambda self: self.ticket)
+    @rule(data=st.data())
+    def read_stop(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.ticket)))
+        taken = self.taken[key]
+        after = (EPOCH, taken[-1]) if taken else None
+        self.fanout.read_stop(key[0], ReadStop(self.ticket.pop(key), after))
+        self.live.discard(key)
+
+    @rule(fails=st.sets(st.sampled_from([b"a", b"b"])), arrives=st.integers(0, 30))
+    def send(self, fails: set[bytes], arrives: int) -> None:
+        self.fanout.enforce()
+        full: set[bytes] = set()
+        for i, parcel in enumerate(self.fanout.parcels()):
+            if parcel.server in full or (i >= arrives and parcel.server in fails):
+                full.add(parcel.server)
+                self.fanout.refused(parcel)
+                continue
+            for key, ticket in list(self.ticket.items()):
+                if key[0] != parcel.server:
+                    continue
+                if ticket in parcel.tickets or (parcel.to_live and key in self.live):
+                    self.taken[key].append(parcel.number)
+                if ticket in parcel.live:
+                    self.live.add(key)
+                if ticket in parcel.parked:
+                    self.live.discard(key)
+                    del self.ticket[key]
+
+    @invariant()
+    def everyone_can_decode(self) -> None:
+        for taken in self.taken.values():
+            assert taken == sorted(set(taken)), "in order, none twice"
+            videos = [n for n in taken if self.is_video[n]]
+            for previous, number in zip([None, *videos], videos, strict=False):
+                if not self.is_sync[number]:
+                    assert previous is not None, "a picture before the first sync point"
+                    assert not any(self.is_video[previous + 1 : number]), "a gap not ended by a sync point"
+
+    @invariant()
+    def who_is_live_has_everything(self) -> None:
+        for key in self.live:
+            assert self.taken[key], "live without a frame"
+
+
+FanoutMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestFanoutMachine = FanoutMachine.TestCase

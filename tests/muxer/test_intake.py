@@ -1,0 +1,86 @@
+"""What a muxer makes of a capture's messages: lives, losses, key frame requests."""
+
+import pytest
+
+from common.messages import Announce, SampleMessage, SourceState
+from common.sample import Codec, Sample, Track
+from muxer.intake import KEY_FRAME_INTERVAL_US, Intake
+
+VIDEO = Track(Codec.H264)
+AUDIO = Track(Codec.AAC)
+
+
+def message(sequence: int, codec: Codec = Codec.H264, sync: bool = False, epoch: int = 1) -> SampleMessage:
+    return SampleMessage(epoch, sequence, 1000 * sequence, None, codec, sync)
+
+
+def started(*tracks: Track) -> Intake:
+    intake = Intake()
+    intake.announce(Announce(1, tracks))
+    return intake
+
+
+def test_a_sample_is_handed_on_as_it_came() -> None:
+    intake = started(VIDEO, AUDIO)
+    sample = intake.sample(SampleMessage(1, 0, 5000, 4000, Codec.H264, True), b"data")
+    assert sample == Sample(b"data", 5000, Codec.H264, sync=True, decode_time_us=4000)
+    assert (intake.samples_in, intake.state) == (1, "live")
+
+
+@pytest.mark.parametrize("bad", [message(0, epoch=2, sync=True), message(0, codec=Codec.OPUS, sync=True)])
+def test_what_was_not_announced_is_of_no_use(bad: SampleMessage) -> None:
+    intake = started(VIDEO)
+    assert intake.sample(bad, b"x") is None
+    assert (intake.samples_unwanted, intake.samples_in) == (1, 0)
+
+
+def test_pictures_wait_for_the_first_sync_point_and_sound_does_not() -> None:
+    intake = started(VIDEO, AUDIO)
+    assert intake.sample(message(0), b"x") is None
+    assert intake.sample(message(1, Codec.AAC, sync=True), b"x") is not None
+    assert intake.sample(message(2), b"x") is None, "a sync audio frame is no sync point of a stream with video"
+    assert intake.sample(message(3, sync=True), b"x") is not None
+    assert intake.sample(message(4), b"x") is not None
+
+
+def test_a_gap_is_a_loss_and_waits_for_a_sync_point() -> None:
+    intake = started(VIDEO)
+    intake.sample(message(0, sync=True), b"x")
+    assert intake.sample(message(4), b"x") is None
+    assert intake.samples_lost == 3
+    assert intake.asks_key_frame(False, 0)
+    assert intake.sample(message(5, sync=True), b"x") is not None
+    assert not intake.asks_key_frame(False, 10 * KEY_FRAME_INTERVAL_US)
+
+
+def test_a_new_life_counts_from_anywhere_and_loses_nothing() -> None:
+    intake = started(VIDEO)
+    intake.sample(message(7, sync=True), b"x")
+    intake.announce(Announce(2, (VIDEO,)))
+    assert intake.sample(message(3, epoch=2), b"x") is None, "a new life starts at a sync point"
+    assert intake.sample(message(4, sync=True, epoch=2), b"x") is not None
+    assert intake.samples_lost == 0
+    assert intake.epoch == 2
+
+
+def test_the_same_announcement_again_changes_nothing() -> None:
+    intake = started(VIDEO)
+    intake.sample(message(0, sync=True), b"x")
+    intake.announce(Announce(1, (VIDEO,)))
+    assert intake.sample(message(1), b"x") is not None
+
+
+def test_key_frames_are_asked_for_at_most_once_an_interval() -> None:
+    intake = started(VIDEO)
+    intake.sample(message(0, sync=True), b"x")
+    asked = [intake.asks_key_frame(True, at) for at in range(0, 3 * KEY_FRAME_INTERVAL_US, 100_000)]
+    assert sum(asked) == 3
+    assert not intake.asks_key_frame(False, 10 * KEY_FRAME_INTERVAL_US)
+
+
+def test_a_source_says_why_it_is_down() -> None:
+    intake = started(VIDEO)
+    intake.source_state(SourceState(False, "unplugged"))
+    assert (intake.state, intake.reason) == ("down", "unplugged")
+    intake.source_state(SourceState(True, ""))
+    assert (intake.state, intake.reason) == ("waiting", "")
