@@ -1,0 +1,208 @@
+"""The command `framegate`: settings from the command line, then the role, the supervisor, or a question."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import zmq
+from rich.console import Console
+
+from common import config as settings
+from common import sockets, wire
+from common.endpoints import control_endpoint
+from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, MessageError, SettingsError
+from common.figures import InstanceFigures
+from common.messages import Figures, FiguresRequest
+from deploy import supervisor, tables
+from deploy.effective import check, settle
+from deploy.runtime import default_directory
+
+ROLES = {
+    "capture": "one source: reads it and publishes its samples",
+    "muxer": "one muxer: samples to frames of MPEG-TS in RTP",
+    "server": "one server: RTSP and HTTP viewers",
+}
+ANSWER_WAIT_MS = 3000
+_EXIT_INTERRUPTED = 130
+
+_DESCRIPTION = "Live cameras to any number of viewers over RTSP and HTTP."
+_EXAMPLES = """\
+examples:
+  framegate serve                              a generated test picture
+  framegate serve mock:holiday.mp4             a file, looped for ever, as if it were live
+  framegate serve door=camera:0 mock:clip.mkv  a camera named door, and a file named clip
+  framegate serve --config framegate.toml      everything from a file
+  framegate stats                              what the running instance does
+
+Open rtsp://127.0.0.1:8554/NAME or http://127.0.0.1:8080/NAME.ts in VLC, ffplay or mpv.
+"""
+_SERVE_EPILOG = """\
+SOURCE is one of
+  test:            a generated moving picture with a clock, a frame number and a tone;
+                   test:size=640x480,fps=25,tone=off,bitrate_bps=1000000,sync_interval_ms=500 (any of them)
+  mock:FILE        a file: mp4, mkv, mov, ts, raw .h264 or .h265, looped in real time
+  camera:ID        a camera by number or path: camera:0, camera:/dev/video2 (see: framegate devices)
+Its URL path is NAME; without one, a name is made from the source. With no source at all, neither here nor
+in the file, test: is served. Flags and sources override the file.
+
+The line `ready` and the URLs go to stdout, the log goes to stderr. SIGTERM or Ctrl-C ends everything.
+exit codes: 0 stopped as asked, 78 the settings are wrong, 1 any other fault
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in ROLES:
+        return _become(words[0], words[1:])  # with all its arguments, --help too
+    parser = _parser()
+    arguments, others = parser.parse_known_args(words)
+    if arguments.run is _serve:  # argparse takes only the first of several groups of sources
+        arguments.sources += [word for word in others if not word.startswith("-")]
+        others = [word for word in others if word.startswith("-")]
+    if others:
+        parser.error(f"not understood: {' '.join(others)} (see {parser.prog} --help)")
+    try:
+        code: int = arguments.run(arguments)
+        return code
+    except SettingsError as error:
+        sys.stderr.write(f"framegate: {error}\n")
+        return EXIT_SETTINGS
+    except FramegateError as error:
+        sys.stderr.write(f"framegate: {error}\n")
+        return EXIT_CRASH
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:  # `framegate stats | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_CRASH
+
+
+def _parser() -> argparse.ArgumentParser:
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="framegate", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=plain, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"framegate {version('framegate')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = commands.add_parser(
+        "serve", help="serve streams until stopped", description="Serve streams until stopped.",
+        epilog=_SERVE_EPILOG, formatter_class=plain, allow_abbrev=False,
+    )  # fmt: skip
+    serve.add_argument("sources", nargs="*", metavar="[NAME=]SOURCE", help="what to serve; see below")
+    serve.add_argument("--config", metavar="FILE", help="settings in TOML (deploy/framegate.example.toml has all)")
+    serve.add_argument("--host", metavar="ADDRESS", help="where to listen; 0.0.0.0 for all (default 127.0.0.1)")
+    serve.add_argument("--rtsp-port", type=int, metavar="PORT", help="RTSP port, 0 for a free one (default 8554)")
+    serve.add_argument("--http-port", type=int, metavar="PORT", help="HTTP port, 0 for a free one (default 8080)")
+    serve.add_argument(
+        "--muxers", type=int, metavar="N", help="muxer processes; streams are shared out (default 1)"
+    )
+    serve.add_argument("--servers", type=int, metavar="N", help="server processes, on the same ports (default 1)")
+    _add_runtime_dir(serve, "one instance's own directory")
+    serve.set_defaults(run=_serve)
+
+    for role, does in ROLES.items():
+        commands.add_parser(role, help=f"{does} (started by serve; --help for more)", add_help=False)
+
+    devices = commands.add_parser(
+        "devices", help="the cameras of this machine", allow_abbrev=False,
+        description="Show the cameras of this machine, with formats, sizes and rates.",
+    )  # fmt: skip
+    devices.set_defaults(run=lambda _: _become("capture", ["--devices"]))
+
+    checker = commands.add_parser(
+        "check", help="validate a settings file", allow_abbrev=False,
+        description="Validate a settings file. An error names the exact key; exit code 78.",
+    )  # fmt: skip
+    checker.add_argument("file", metavar="FILE")
+    checker.set_defaults(run=_check)
+
+    stats = commands.add_parser(
+        "stats", help="the figures of a running instance", allow_abbrev=False,
+        description="Show the figures of a running instance: processes, streams, viewers.",
+    )  # fmt: skip
+    stats.add_argument("--json", action="store_true", help="as JSON, as /api/stats has it")
+    _add_runtime_dir(stats, "the directory of the instance")
+    stats.set_defaults(run=_stats)
+    return parser
+
+
+def _add_runtime_dir(parser: argparse.ArgumentParser, what: str) -> None:
+    default = str(default_directory()).replace("%", "%%")
+    parser.add_argument("--runtime-dir", metavar="DIR", help=f"{what} (default {default})")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    flags = {
+        "--host": ("host", arguments.host),
+        "--rtsp-port": ("rtsp.port", arguments.rtsp_port),
+        "--http-port": ("http.port", arguments.http_port),
+        "--muxers": ("processes.muxers", arguments.muxers),
+        "--servers": ("processes.servers", arguments.servers),
+        "--runtime-dir": ("runtime_dir", arguments.runtime_dir),
+    }
+    return supervisor.serve(settle(arguments.config, flags, arguments.sources), _say)
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on: the streams are served all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _become(role: str, arguments: list[str]) -> int:
+    # -P: a folder that happens to be called like a role where the user stands is none of ours.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", role, *arguments])
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    config = settings.load(arguments.file)
+    try:
+        check(config)
+    except SettingsError as error:
+        raise SettingsError(f"{arguments.file}: {error}") from None
+    count = len(config.streams)
+    print(f"{arguments.file}: ok, {count} {'stream' if count == 1 else 'streams'}")
+    return EXIT_OK
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    text = ask_for_figures(Path(arguments.runtime_dir or default_directory()))
+    if arguments.json:
+        print(text.decode())
+    else:
+        tables.show(msgspec.json.decode(text, type=InstanceFigures), Console(markup=False, highlight=False))
+    return EXIT_OK
+
+
+def ask_for_figures(directory: Path) -> bytes:
+    """`/api/stats` of the instance in `directory`, JSON. Raises FramegateError where none answers."""
+    nobody = f"no framegate runs in {directory}: start one (framegate serve), or name its --runtime-dir"
+    context: sockets.Context = zmq.Context()
+    control = sockets.control_client(context, control_endpoint(os.path.abspath(directory)))
+    try:
+        if not control.poll(ANSWER_WAIT_MS if os.path.exists(directory / "control") else 0, zmq.POLLOUT):
+            raise FramegateError(nobody)
+        control.send_multipart(wire.encode(FiguresRequest(0)))
+        if not control.poll(ANSWER_WAIT_MS):
+            raise FramegateError(f"the framegate in {directory} does not answer: see its log")
+        answer = wire.decode(control.recv_multipart())[0]
+    except MessageError as error:
+        raise FramegateError(f"the framegate in {directory} answers in another version: {error}") from None
+    finally:
+        control.close()
+        context.term()
+    if not isinstance(answer, Figures):
+        raise FramegateError(f"the framegate in {directory} answers with something else: see its log")
+    return answer.json
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The effective settings of an instance: the file, then the flags over it, then the SOURCE arguments. Checked
+whole before anything starts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from common import config as settings
+from common import source_spec
+from common.errors import SettingsError
+from common.messages import STREAM_NAME_PATTERN
+
+DEFAULT_SOURCE = "test:"
+
+
+def settle(file: str | None, flags: Mapping[str, tuple[str, object]], sources: Sequence[str]) -> settings.Config:
+    """The settings of `framegate serve`.
+
+    flags: by flag, the key path it overrides and its value; None stands for a flag that was not given.
+    sources: `[NAME=]SOURCE` each. Raises SettingsError.
+    """
+    config = settings.load(file) if file is not None else settings.Config()
+    for flag, (path, value) in flags.items():
+        if value is not None:
+            config = _override(config, flag, path.split("."), value)
+    streams = dict(config.streams)
+    for name, source in name_sources(sources).items():
+        streams[name] = settings.Stream(source=source)
+    if not streams:
+        streams = {name: settings.Stream(source=text) for name, text in name_sources([DEFAULT_SOURCE]).items()}
+    if len(streams) > settings.STREAMS_MAX:
+        raise SettingsError(f"{len(streams)} streams: at most {settings.STREAMS_MAX}")
+    config = msgspec.structs.replace(config, streams=streams)
+    check(config)
+    return config
+
+
+def check(config: settings.Config) -> None:
+    """Check what the types of the settings cannot say. Raises SettingsError with the key path."""
+    for name, stream in config.streams.items():
+        try:
+            source_spec.parse(stream.source)
+        except SettingsError as error:
+            raise SettingsError(f"{error} - at `$.streams.{name}.source`") from None
+    if config.rtsp.port == config.http.port != 0:
+        raise SettingsError(
+            f"port {config.http.port} is asked for twice: RTSP and HTTP each need their own - at `$.http.port`"
+        )
+
+
+def name_sources(texts: Sequence[str]) -> dict[str, str]:
+    """The streams that `[NAME=]SOURCE` arguments stand for, by name. Raises SettingsError.
+
+    Sources with the same default name get -2, -3 and so on; a name given twice is an error.
+    """
+    named: dict[str, str] = {}
+    unnamed: list[str] = []
+    for text in texts:
+        name, source = _split(text)
+        if name is None:
+            unnamed.append(source)
+        elif name in named:
+            raise SettingsError(f"two sources are named {name}: give one of them another name")
+        else:
+            source_spec.parse(source)
+            named[name] = source
+    taken = set(named)
+    defaults = iter([_free_name(source, taken) for source in unnamed])
+    streams: dict[str, str] = {}
+    for text in texts:  # in the order of the arguments
+        name, source = _split(text)
+        streams[next(defaults) if name is None else name] = source
+    return streams
+
+
+def _split(text: str) -> tuple[str | None, str]:
+    """NAME=SOURCE apart. A `=` behind the colon of the source's kind belongs to the source."""
+    name, equals, source = text.partition("=")
+    if not equals or ":" in name:
+        return None, text
+    if not re.fullmatch(STREAM_NAME_PATTERN.strip("^$"), name):
+        raise SettingsError(
+            f"{text}: the name before = may have letters, digits and _ . - and starts with a letter or digit, "
+            f"at most {source_spec.NAME_CHARACTERS_MAX} characters"
+        )
+    return name, source
+
+
+def _free_name(source: str, taken: set[str]) -> str:
+    base = source_spec.default_name(source_spec.parse(source))
+    name, count = base, 1
+    while name in taken:
+        count += 1
+        suffix = f"-{count}"
+        name = base[: source_spec.NAME_CHARACTERS_MAX - len(suffix)] + suffix
+    taken.add(name)
+    return name
+
+
+def _override(config: settings.Config, flag: str, path: list[str], value: object) -> settings.Config:
+    document: dict[str, Any] = msgspec.to_builtins(config)
+    section = document
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    try:
+        return settings.from_document(document)
+    except SettingsError as error:
+        raise SettingsError(f"{flag} {value}: {error}") from None

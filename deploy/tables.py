@@ -1,0 +1,66 @@
+"""The figures of an instance as tables for a terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from common.figures import InstanceFigures
+
+_VIEWERS_SHOWN_MAX = 50
+
+
+def show(figures: InstanceFigures, console: Console) -> None:
+    """Print processes, streams and viewers."""
+    _print(console, "processes", ["name", "pid", "state", "CPU", "memory", "up", "restarts"], [
+        [p.name, str(p.pid or "-"), p.state, f"{p.cpu_percent:.0f} %", f"{p.rss_bytes / 1e6:.0f} MB",
+         _duration(p.uptime_s), str(p.restarts)]
+        for p in figures.processes
+    ])  # fmt: skip
+    columns = ["name", "source", "state", "codecs", "picture", "rate", "sync", "viewers", "lost"]
+    _print(console, "streams", columns, [
+        [s.name, s.source, f"{s.state}: {s.reason}" if s.reason else s.state, " ".join(s.codecs) or "-",
+         f"{s.width}×{s.height} {s.fps:.4g}/s" if s.width else "-", _rate(s.bitrate_bps),
+         f"{s.sync_interval_s:.1f} s" if s.sync_interval_s else "-", str(s.viewers), str(s.samples_lost)]
+        for s in figures.streams
+    ])  # fmt: skip
+    shown = figures.viewers[:_VIEWERS_SHOWN_MAX]
+    if not shown:
+        console.print("no viewers")
+        return
+    _print(console, "viewers", ["stream", "peer", "by", "state", "age", "frames", "dropped", "sent", "for"], [
+        [v.stream, v.peer, v.transport, v.state, f"{v.age_ms:.0f} ms", str(v.frames_sent), str(v.frames_dropped),
+         f"{v.bytes_sent / 1e6:.1f} MB", _duration(v.connected_s)]
+        for v in shown
+    ])  # fmt: skip
+    if len(shown) < len(figures.viewers):
+        console.print(f"and {len(figures.viewers) - len(shown)} more viewers: framegate stats --json")
+
+
+def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        right = column in ("pid", "CPU", "memory", "up", "restarts", "rate", "sync", "lost", "age", "sent", "for")
+        table.add_column(column, justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    console.print(table)
+    console.print()
+
+
+def _plain(text: str) -> str:
+    """Without control characters: names, reasons and user agents come from outside."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    return f"{whole // 3600}:{whole // 60 % 60:02} h"
+
+
+def _rate(bitrate_bps: int) -> str:
+    return f"{bitrate_bps / 1e6:.2f} Mbit/s" if bitrate_bps else "-"

@@ -1,0 +1,71 @@
+"""Small processes that stand in for capture, muxer and server: they keep common.role's word, and behave badly
+when a file named after them says so."""
+
+from pathlib import Path
+
+ROLES = ("capture", "muxer", "server")
+_PROGRAM = '''
+import os, select, signal, sys, time
+from pathlib import Path
+from common import role
+from common.clock import now_us
+from common.errors import SettingsError
+from common.figures import RoleFigures, StreamFigures, ViewerFigures
+
+ROLE = "{role}"
+parser = role.arguments(ROLE, "a stand-in")
+parser.add_argument("--index", type=int, default=0)
+parser.add_argument("--stream")
+arguments = parser.parse_args()
+name = f"{{ROLE}}-{{arguments.stream or arguments.index}}"
+notes = Path(os.environ["FAKE_NOTES"])
+with (notes / f"{{name}}.lives").open("a") as lives:
+    print(os.getpid(), *sys.argv[1:], file=lives)
+
+
+def told() -> str:
+    """What the test wants of this process now."""
+    try:
+        return (notes / name).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def figures() -> RoleFigures:
+    if ROLE == "muxer":
+        return RoleFigures({{"frames": 7}}, [StreamFigures("a", "test:", ["h264"], state="live")])
+    if ROLE == "server":
+        return RoleFigures(viewers=[ViewerFigures("1", "a", "http-ts", "peer", "ua", "reading", 1, 2, 3, 4, 5, 6)])
+    return RoleFigures()
+
+
+def loop(shell: role.Role) -> None:
+    if told() == "settings":
+        raise SettingsError("told so")
+    if told() == "die at start":
+        os._exit(3)
+    while told() == "not ready" and not shell.stopping:
+        select.select([shell.wake_fd], [], [], 0.02)
+        shell.tick(now_us(), figures)
+    shell.ready()
+    while not shell.stopping or told() == "deaf":
+        if told() == "hang":
+            while True:
+                time.sleep(60)
+        if told() == "die":
+            os._exit(3)
+        select.select([shell.wake_fd], [], [], 0.02)
+        shell.tick(now_us(), figures)
+
+
+sys.exit(role.run(ROLE, name, arguments.config, loop))
+'''
+
+
+def write(folder: Path) -> None:
+    """Write the stand-ins as packages into `folder`, for PYTHONPATH."""
+    for role in ROLES:
+        package = folder / role
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "__main__.py").write_text(_PROGRAM.format(role=role))

@@ -1,0 +1,400 @@
+"""The supervisor with stand-in roles (fake_roles): real processes, signals, sockets and files."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import zmq
+
+from common import sockets
+from common.endpoints import control_endpoint
+from common.errors import EXIT_OK, EXIT_SETTINGS
+from deploy.cli import ask_for_figures
+from deploy.supervisor import death_in_words
+from tests.deploy import fake_roles
+
+PATIENCE_S = 40  # a loaded machine; nothing waits so long unless something is wrong
+
+_DRIVER = """
+import json, sys
+from deploy.cli import _say
+from deploy.effective import settle
+from deploy.policy import Limits
+from deploy.supervisor import serve
+flags, sources, limits = json.loads(sys.argv[1])
+sys.exit(serve(settle(None, {k: tuple(v) for k, v in flags.items()}, sources), _say, Limits(**limits)))
+"""
+
+
+def until(what: str, condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {PATIENCE_S} s in vain: {what}")
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie that nobody reaps has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Instance:
+    """One supervisor with stand-in roles."""
+
+    def __init__(self, folder: Path, directory: Path) -> None:
+        self.folder = folder
+        self.directory = directory
+        self.notes = folder / "notes"
+        self.log_path = folder / "log"
+        self._popen: subprocess.Popen[str] | None = None
+
+    def start(self, *sources: str, limits: dict[str, int] | None = None, **flags: object) -> None:
+        paths = {"rtsp_port": "rtsp.port", "http_port": "http.port", "servers": "processes.servers"}
+        given: dict[str, tuple[str, object]] = {
+            "--runtime-dir": ("runtime_dir", str(self.directory)),
+            "--rtsp-port": ("rtsp.port", 0),
+            "--http-port": ("http.port", 0),
+        }
+        given |= {f"--{flag.replace('_', '-')}": (paths[flag], value) for flag, value in flags.items()}
+        with self.log_path.open("a") as log:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-P", "-c", _DRIVER, json.dumps([given, sources or ["a=test:"], limits or {}])],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(self.folder / "fakes"), "FAKE_NOTES": str(self.notes)},
+                cwd=self.folder,
+            )
+
+    @property
+    def popen(self) -> "subprocess.Popen[str]":
+        assert self._popen is not None
+        return self._popen
+
+    @property
+    def stdout(self) -> IO[str]:
+        assert self.popen.stdout is not None
+        return self.popen.stdout
+
+    def started(self, *sources: str, limits: dict[str, int] | None = None, **flags: object) -> list[str]:
+        """Start and wait until all is up; returns the lines of the greeting."""
+        self.start(*sources, limits=limits, **flags)
+        return self.greeting()
+
+    def greeting(self) -> list[str]:
+        lines: list[str] = []
+        while not lines or not lines[-1].endswith("/api/stats"):
+            line = self.stdout.readline()
+            assert line, f"ended without being ready:\n{self.log()}"
+            lines.append(line.rstrip("\n"))
+        return lines
+
+    def tell(self, name: str, what: str) -> None:
+        """Let the stand-in `name` behave so; empty: well."""
+        part = self.notes / f"{name}.part"
+        part.write_text(what)
+        part.rename(self.notes / name)
+
+    def lives(self, name: str) -> list[list[str]]:
+        """The lives of a process so far: pid and arguments each."""
+        path = self.notes / f"{name}.lives"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def pids(self) -> list[int]:
+        return [int(life[0]) for path in self.notes.glob("*.lives") for life in self.lives(path.stem)]
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def figures(self) -> dict[str, Any]:
+        figures: dict[str, Any] = json.loads(ask_for_figures(self.directory))
+        return figures
+
+    def process(self, name: str) -> dict[str, Any]:
+        return next(process for process in self.figures()["processes"] if process["name"] == name)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.popen.send_signal(number)
+        return self.popen.wait(PATIENCE_S)
+
+    def clean(self) -> None:
+        if self._popen is not None:
+            if self.popen.poll() is None:
+                self.popen.kill()
+                self.popen.wait()
+            self.stdout.close()
+        until("everything has ended", lambda: not any(alive(pid) for pid in self.pids()))
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    fake_roles.write(tmp_path / "fakes")
+    made = Instance(tmp_path, tmp_path / "run")
+    made.notes.mkdir()
+    yield made
+    made.clean()
+
+
+def test_serves_and_leaves_nothing_behind(instance: Instance) -> None:
+    lines = instance.started("a=test:", "b=test:", servers=2)
+    assert lines[0] == "ready"
+    ports = {line.split("/")[2].rpartition(":")[2] for line in lines[1:]}
+    assert len(ports) == 2
+    rtsp, http = lines[1].split(":")[2].split("/")[0], lines[2].split(":")[2].split("/")[0]
+    assert lines[1:] == [
+        f"rtsp://127.0.0.1:{rtsp}/a", f"http://127.0.0.1:{http}/a.ts",
+        f"rtsp://127.0.0.1:{rtsp}/b", f"http://127.0.0.1:{http}/b.ts",
+        f"http://127.0.0.1:{http}/api/stats",
+    ]  # fmt: skip
+    until("figures arrive", lambda: instance.figures()["viewers"])
+    figures = instance.figures()
+    states = {process["name"]: process["state"] for process in figures["processes"]}
+    names = ["supervisor", "muxer-0", "capture-a", "capture-b", "server-0", "server-1"]
+    assert states == dict.fromkeys(names, "up")
+    assert all(process["rss_bytes"] > 1_000_000 for process in figures["processes"])
+    assert instance.process("muxer-0")["counters"] == {"frames": 7}
+    streams = {stream["name"]: stream for stream in figures["streams"]}
+    assert streams["a"]["state"] == "live"
+    assert streams["a"]["viewers"] == len(figures["viewers"]) > 0
+    assert streams["b"]["state"] == "waiting"
+    assert streams["b"]["source"] == "test:"
+    files = list(instance.directory.iterdir())
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files)
+    assert instance.directory.stat().st_mode & 0o777 == 0o700
+    before = time.monotonic()
+    assert instance.stop() == EXIT_OK
+    assert time.monotonic() - before < 10
+    assert instance.stdout.read() == ""
+    assert not instance.directory.exists()
+    assert not any(alive(pid) for pid in instance.pids())
+    assert "level=error" not in instance.log()
+    assert "level=warning" not in instance.log()
+
+
+def test_each_role_waits_for_the_word_of_the_former(instance: Instance) -> None:
+    for name in ("muxer-0", "capture-a"):
+        instance.tell(name, "not ready")
+    instance.start()
+    until(
+        "the muxer lives and reports",
+        lambda: instance.lives("muxer-0") and (instance.directory / "control").exists(),
+    )
+    until("it is seen", lambda: instance.process("muxer-0")["state"] == "starting")
+    assert instance.lives("capture-a") == []
+    instance.tell("muxer-0", "")
+    until("the capture is started", lambda: instance.lives("capture-a"))
+    assert instance.process("muxer-0")["state"] == "up"
+    assert instance.lives("server-0") == []
+    instance.tell("capture-a", "")
+    assert instance.greeting()[0] == "ready"
+    assert instance.stop() == EXIT_OK
+
+
+@pytest.mark.parametrize("name", ["capture-a", "muxer-0", "server-0"])
+def test_what_dies_is_started_again_with_the_same_arguments(instance: Instance, name: str) -> None:
+    instance.started()
+    (first,) = instance.lives(name)
+    others = {other: instance.lives(other) for other in ("capture-a", "muxer-0", "server-0") if other != name}
+    os.kill(int(first[0]), signal.SIGKILL)
+    until("a second life", lambda: len(instance.lives(name)) == 2)
+    until("it is up", lambda: instance.process(name)["state"] == "up")
+    assert instance.process(name)["restarts"] == 1
+    assert instance.lives(name)[1][1:] == first[1:]
+    assert {other: instance.lives(other) for other in others} == others
+    assert f'event=process_died name={name} reason="killed by SIGKILL"' in instance.log()
+    assert instance.stop() == EXIT_OK
+
+
+def test_a_death_by_its_own_hand_names_the_exit_code(instance: Instance) -> None:
+    instance.started()
+    instance.tell("muxer-0", "die")
+    until("it has died", lambda: "process_died" in instance.log())
+    instance.tell("muxer-0", "")
+    assert 'name=muxer-0 reason="exit code 3" retry_ms=100' in instance.log()
+    until("it is up again", lambda: instance.process("muxer-0")["state"] == "up")
+    assert instance.stop() == EXIT_OK
+
+
+def test_a_hung_process_is_killed_and_started_again(instance: Instance) -> None:
+    instance.started(limits={"silence_us": 3_000_000})
+    instance.tell("server-0", "hang")
+    line = 'name=server-0 reason="no report for 3 s (hung): killed"'
+    until("the hang is seen", lambda: line in instance.log())
+    instance.tell("server-0", "")
+    until("it is up again", lambda: instance.process("server-0")["state"] == "up")
+    assert instance.process("server-0")["restarts"] >= 1
+    assert instance.stop() == EXIT_OK
+
+
+def test_a_stopped_supervisor_accuses_nobody(instance: Instance) -> None:
+    instance.started(limits={"silence_us": 4_000_000, "doze_us": 2_000_000})
+    lives = {name: instance.lives(name) for name in ("capture-a", "muxer-0", "server-0")}
+    instance.popen.send_signal(signal.SIGSTOP)
+    time.sleep(5)  # the time the supervisor must not hold against its processes
+    instance.popen.send_signal(signal.SIGCONT)
+    until("it answers again", lambda: instance.figures()["processes"])
+    assert {name: instance.lives(name) for name in lives} == lives
+    assert instance.stop() == EXIT_OK
+    assert "process_died" not in instance.log()
+
+
+def test_a_capture_with_wrong_settings_fails_alone(instance: Instance) -> None:
+    instance.tell("capture-b", "settings")
+    lines = instance.started("a=test:", "b=test:")
+    assert not any("/b" in line for line in lines)
+    figures = instance.figures()
+    (stream,) = [stream for stream in figures["streams"] if stream["name"] == "b"]
+    assert stream["state"] == "down"
+    assert "settings are wrong" in stream["reason"]
+    assert instance.process("capture-b")["state"] == "failed"
+    assert instance.process("capture-b")["pid"] == 0
+    assert len(instance.lives("capture-b")) == 1
+    assert "framegate capture-b: told so\n" in instance.log()
+    assert instance.log().count("process_failed") == 1
+    assert instance.stop() == EXIT_OK
+
+
+@pytest.mark.parametrize("name", ["muxer-0", "server-0", "capture-a"])
+def test_wrong_settings_of_what_all_need_end_the_instance(instance: Instance, name: str) -> None:
+    instance.tell(name, "settings")
+    instance.start()
+    assert instance.popen.wait(PATIENCE_S) == EXIT_SETTINGS
+    assert instance.stdout.read() == ""
+    assert not instance.directory.exists()
+    assert "event=instance_failed" in instance.log()
+
+
+def test_what_ignores_its_end_is_killed_and_the_stop_is_clean(instance: Instance) -> None:
+    instance.started()
+    instance.tell("capture-a", "deaf")
+    assert instance.stop() == EXIT_OK
+    assert 'event=process_killed name=capture-a reason="did not end when asked to"' in instance.log()
+    assert not instance.directory.exists()
+    assert not any(alive(pid) for pid in instance.pids())
+
+
+def test_a_second_interrupt_kills_at_once(instance: Instance) -> None:
+    instance.started(limits={"kill_after_us": 3600_000_000, "give_up_us": 3600_000_000})
+    instance.tell("capture-a", "deaf")
+    instance.popen.send_signal(signal.SIGINT)
+    until("the others have ended", lambda: sum(alive(pid) for pid in instance.pids()) == 1)
+    assert instance.popen.poll() is None
+    assert instance.stop(signal.SIGINT) == EXIT_OK
+    assert not any(alive(pid) for pid in instance.pids())
+
+
+def test_a_stop_during_the_start_is_clean(instance: Instance) -> None:
+    instance.tell("muxer-0", "not ready")
+    instance.start()
+    until("the muxer lives", lambda: instance.lives("muxer-0"))
+    assert instance.stop(signal.SIGINT) == EXIT_OK
+    assert not instance.directory.exists()
+
+
+def test_no_orphans_of_a_killed_supervisor_and_the_next_one_sweeps(instance: Instance) -> None:
+    instance.started("a=test:", "b=test:", servers=2)
+    assert len(instance.pids()) == 5
+    instance.popen.kill()
+    instance.popen.wait()
+    until("its processes have ended", lambda: not any(alive(pid) for pid in instance.pids()))
+    assert instance.directory.exists()
+    instance.stdout.close()
+    instance.started("c=test:")
+    assert sorted(path.name for path in instance.directory.iterdir()) == ["control", "framegate.toml", "lock"]
+    assert instance.stop() == EXIT_OK
+    assert not instance.directory.exists()
+
+
+def test_a_second_instance_in_the_directory_is_refused_in_one_line(instance: Instance, tmp_path: Path) -> None:
+    instance.started()
+    port = http_port(instance)
+    for flags, words in (
+        (["--http-port=0"], [f"(pid {instance.popen.pid})", str(instance.directory), "--runtime-dir"]),
+        ([f"--http-port={port}", f"--runtime-dir={tmp_path / 'other'}"], [f"port {port} of 127.0.0.1 is in use"]),
+    ):
+        second = subprocess.run(
+            [sys.executable, "-P", "-m", "deploy.cli", "serve", "--rtsp-port=0",
+             f"--runtime-dir={instance.directory}", *flags],
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        assert second.returncode == EXIT_SETTINGS
+        assert second.stdout == ""
+        assert second.stderr.startswith("framegate: ")
+        assert second.stderr.count("\n") == 1
+        assert all(word in second.stderr for word in words), second.stderr
+    assert instance.process("server-0")["state"] == "up"
+    assert not (tmp_path / "other").exists()
+    assert instance.stop() == EXIT_OK
+
+
+def http_port(instance: Instance) -> int:
+    lines = (instance.directory / "framegate.toml").read_text().partition("[http]")[2].splitlines()
+    return int(lines[1].partition("=")[2])
+
+
+def test_its_ports_are_kept_from_others_and_can_be_had_again_at_once(instance: Instance) -> None:
+    instance.started()
+    port = http_port(instance)
+    with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+        stranger.bind(("127.0.0.1", port))
+    with socket.socket() as listener:  # a server of ours, whose connection stays in TIME_WAIT
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as viewer:
+            accepted, _ = listener.accept()
+            accepted.close()
+            assert viewer.recv(1) == b""
+    assert instance.stop() == EXIT_OK
+    instance.stdout.close()
+    instance.started(http_port=port)
+    assert http_port(instance) == port
+    assert instance.stop() == EXIT_OK
+
+
+def test_hostile_messages_are_counted_and_refused(instance: Instance) -> None:
+    instance.started()
+    context: sockets.Context = zmq.Context()
+    control = sockets.control_client(context, control_endpoint(str(instance.directory)))
+    try:
+        for frames in ([b""], [b"\x93\x01\x28\xa0"], [b"\xff" * 1000], [b"\x92\x01\x04"], [b"a", b"b", b"c"]):
+            assert control.poll(PATIENCE_S * 1000, zmq.POLLOUT)
+            control.send_multipart(frames)
+        # A well-formed Ready and Report of a process that is none of this instance's.
+        control.send_multipart([b"\x96\x01\x28\xa5muxer\xa7muxer-0\x01\x80"])
+        control.send_multipart([b"\x96\x01\x29\xa5muxer\xa7muxer-0\x01\xc4\x02{}"])
+        until("all are counted", lambda: instance.process("supervisor")["counters"]["messages_refused"] == 7)
+    finally:
+        control.close()
+        context.term()
+    assert instance.process("muxer-0")["state"] == "up"
+    assert instance.stop() == EXIT_OK
+
+
+@pytest.mark.parametrize(
+    ("return_code", "words"),
+    [
+        (-9, "killed by SIGKILL"),
+        (-11, "killed by SIGSEGV"),
+        (-200, "killed by signal 200"),
+        (1, "exit code 1"),
+        (0, "ended without being asked to (exit code 0)"),
+        (78, "its settings are wrong (exit code 78): see its own line above"),
+    ],
+)
+def test_deaths_in_words(return_code: int, words: str) -> None:
+    assert death_in_words(return_code) == words
