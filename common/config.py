@@ -4,6 +4,7 @@ tomllib reads the text, msgspec checks it: an error names the exact key path (`$
 example file `deploy/framegate.example.toml` explains every key; a test holds the two together.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -117,7 +118,24 @@ def from_document(document: dict[str, Any]) -> Config:
     try:
         return msgspec.convert(document, Config)
     except msgspec.ValidationError as error:
-        raise SettingsError(str(error)) from None
+        raise SettingsError(_fault_in_streams(document) or str(error)) from None
+
+
+def _fault_in_streams(document: dict[str, Any]) -> str:
+    """The fault with the stream's name in its key path, where msgspec says `$.streams[...]`; else empty."""
+    streams = document.get("streams")
+    for name, stream in streams.items() if isinstance(streams, dict) else ():
+        if not re.search(STREAM_NAME_PATTERN, name):
+            return (
+                f"the stream name {name!r} is not 1 to 64 letters, digits and _ . - "
+                "of which the first is a letter or digit - at `$.streams`"
+            )
+        try:
+            msgspec.convert(stream, Stream)
+        except msgspec.ValidationError as error:
+            fault, at, path = str(error).partition(" - at `$")
+            return f"{fault} - at `$.streams.{name}{path if at else '`'}"
+    return ""
 
 
 def parse(text: str) -> Config:

@@ -35,7 +35,7 @@ import msgspec
 from common.sample import TIME_US_MAX, Codec, Track
 
 VERSION = 1
-STREAM_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+STREAM_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"  # not $, which a newline may follow
 TICKETS_MAX = 4096  # viewers named in one message; more are split over several
 TEXT_MAX = 500
 FIGURES_BYTES_MAX = 64 << 20

@@ -80,7 +80,7 @@ def _split(text: str) -> tuple[str | None, str]:
     name, equals, source = text.partition("=")
     if not equals or ":" in name:
         return None, text
-    if not re.fullmatch(STREAM_NAME_PATTERN.strip("^$"), name):
+    if not re.search(STREAM_NAME_PATTERN, name):
         raise SettingsError(
             f"{text}: the name before = may have letters, digits and _ . - and starts with a letter or digit, "
             f"at most {source_spec.NAME_CHARACTERS_MAX} characters"
