@@ -24,7 +24,6 @@ from common.endpoints import capture_endpoint
 from common.errors import MediaError, MessageError, SessionError
 from common.messages import Announce, KeyFrameRequest, SampleMessage, SourceState
 from common.role import SUPERVISOR_PID_VARIABLE
-from common.sample import Sample
 from muxer.intake import Intake
 from muxer.ring import Limits
 from muxer.session import QUEUE_FRAMES_MAX, MediaSession
@@ -37,7 +36,7 @@ SUBSCRIBE = b"\x01"
 
 
 class CameraSession(MediaSession):
-    """A session whose samples come from a capture process. `reason`: why the source is down; empty while it is not."""
+    """A session whose samples come from a capture process: `write_sample` and `write_packet` are not for it."""
 
     def __init__(self, source: str, queue_frames_max: int = QUEUE_FRAMES_MAX) -> None:
         super().__init__(
@@ -55,20 +54,15 @@ class CameraSession(MediaSession):
         """Why the source is down, in one line; empty while it runs."""
         return self._intake.reason
 
-    def write_sample(self, sample: Sample) -> None:
-        """Not for this session: its source writes. Raises SessionError."""
-        raise SessionError("write_sample: this session has a source of its own; use new_media_session()")
-
-    def write_packet(self, data: bytes | memoryview, time_us: int, flags: int = 0) -> None:
-        """Not for this session: its source writes. Raises SessionError."""
-        raise SessionError("write_packet: this session has a source of its own; use new_media_session()")
-
     def close(self) -> None:
         """End the stream and the capture."""
         self._stopping.set()
         super().close()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def _check_fed_by_program(self, verb: str) -> None:
+        raise SessionError(f"{verb}: this session has a source of its own; use new_media_session()")
 
     def _receive(self) -> None:
         with tempfile.TemporaryDirectory(prefix="framegate-") as directory, zmq.Context() as context:
@@ -126,7 +120,7 @@ class CameraSession(MediaSession):
 def start_camera_session(source: str, queue_frames_max: int = QUEUE_FRAMES_MAX) -> CameraSession:
     """A session bound to `source` ("camera:1", "mock:clip.mp4", "test:"); its capture starts at once.
 
-    Raises SettingsError for a source that cannot be understood. One that cannot be read now is retried without end;
-    `CameraSession.reason` says why.
+    Raises SettingsError for a source that cannot be understood. One that cannot be read now is retried without
+    end; `CameraSession.reason` says why.
     """
     return CameraSession(source, queue_frames_max)

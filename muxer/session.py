@@ -76,7 +76,7 @@ class MediaSession:
         Raises MediaError for a sample that MPEG-TS cannot carry, SessionError after `close` or `write_packet`.
         """
         with self._lock:
-            self._check_open("write_sample")
+            self._check_fed_by_program("write_sample")
             if self._feed is not None:
                 raise SessionError("write_sample: this session is fed by write_packet; make another for samples")
             self._samples_written = True
@@ -90,7 +90,7 @@ class MediaSession:
         Raises MediaError for what is no TS packet, SessionError after `close` or `write_sample`.
         """
         with self._lock:
-            self._check_open("write_packet")
+            self._check_fed_by_program("write_packet")
             if self._samples_written:
                 raise SessionError("write_packet: this session is fed by write_sample; make another for packets")
             if self._feed is None:
@@ -196,6 +196,9 @@ class MediaSession:
     def _check_open(self, verb: str) -> None:
         if self._closed:
             raise SessionError(f"{verb}: this session is closed; make a new one")
+
+    def _check_fed_by_program(self, verb: str) -> None:
+        self._check_open(verb)
 
     def _flush(self) -> int:
         sent = 0
