@@ -22,10 +22,10 @@ A server opens a viewer's gate with `ReadStart`, under a `ticket` that it never 
 the viewer's queued frames to that ticket (`tickets` of FrameMessage) as far as `room_bytes` allows. On the
 last of them it says how the ticket goes on: in `live`, the ticket has caught up and from the next frame
 on is meant whenever `to_live` is set; in `parked`, its room is used up and nothing more comes until the
-server opens a new ticket. A ticket can also be parked by a frame that is not for it, and while it is live: the
-way to that server was full, and its viewers go on each from the last frame it took. A server that cannot write sends `ReadStop(ticket, after)` naming the last frame
-it did take; what is in flight for that ticket is then ignored by its number, and the muxer's cursor goes
-back to `after`, so nothing is lost or doubled.
+server opens a new ticket. A ticket can also be parked by a frame that is not for it, and while it is live:
+the way to that server was full, and its viewers go on each from the last frame it took. A server that cannot
+write sends `ReadStop(ticket, after)` naming the last frame it did take; what is in flight for that ticket is
+then ignored by its number, and the muxer's cursor goes back to `after`, so nothing is lost or doubled.
 """
 
 from typing import Annotated
