@@ -148,7 +148,7 @@ class TsMuxer:
                 lead += self._pcr_packet(clock_us, now_us)
         clock = ticks_90k(clock_us) % RTP_WRAP
         data, packets = self._weave(track, lead, flags, pcr, begin, rest, clock, jumped)
-        counts = (tables, tables, packets, 0) if track.kind is FrameKind.VIDEO else (tables, tables, 0, packets)
+        counts = (+tables, +tables, packets, 0) if track.kind is FrameKind.VIDEO else (+tables, +tables, 0, packets)
         return self._frame(track.kind, sync, disposable, order_us, clock, counts, data)
 
     def tick(self, now_us: int) -> Frame | None:
@@ -166,7 +166,7 @@ class TsMuxer:
         packets = (self._tables(clock_us, now_us) if tables else b"") + self._pcr_packet(clock_us, now_us)
         clock = ticks_90k(clock_us) % RTP_WRAP
         data = packetise_ts(packets, clock=clock, sequence=self.sequence, ssrc=self.ssrc)
-        counts = (tables, tables, 0, 0)
+        counts = (+tables, +tables, 0, 0)
         return self._frame(FrameKind.CLOCK, False, True, clock_us + LEAD_US, clock, counts, data)
 
     def _use(self, tracks: tuple[Track, ...], version: int) -> None:

@@ -1,0 +1,234 @@
+"""A real muxer process between a stand-in capture and a stand-in server."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+
+from common import config as settings
+from common import sockets, wire
+from common.endpoints import capture_endpoint, muxer_endpoint
+from common.errors import EXIT_OK, EXIT_SETTINGS
+from common.messages import (
+    Announce,
+    Describe,
+    Described,
+    Ended,
+    FrameMessage,
+    Hello,
+    KeyFrameRequest,
+    Message,
+    ReadStart,
+    ReadStop,
+    SampleMessage,
+    SourceState,
+    Welcome,
+)
+from common.sample import Codec, Track
+
+WAIT_MS = 10_000
+ROOM = 1 << 20
+TRACKS = (Track(Codec.H264, 320, 240, 25.0),)
+
+
+class Capture:
+    """The capture's end: numbers and sends samples."""
+
+    def __init__(self, context: sockets.Context, runtime_dir: str, stream: str) -> None:
+        self.socket = sockets.samples_out(context, capture_endpoint(runtime_dir, stream))
+        self.sequence = 0
+
+    def receive(self) -> bytes:
+        assert self.socket.poll(WAIT_MS), "nothing from the muxer"
+        return self.socket.recv()
+
+    def start(self) -> None:
+        assert self.receive() == b"\x01"
+        self.socket.send_multipart(wire.encode(Announce(1, TRACKS)))
+
+    def picture(self, sync: bool = False) -> None:
+        nal = b"\x65" if sync else b"\x41"
+        header = SampleMessage(1, self.sequence, self.sequence * 40_000, None, Codec.H264, sync)
+        self.socket.send_multipart(wire.encode(header, b"\0\0\0\1" + nal + b"\x55" * 500))
+        self.sequence += 1
+
+
+class Server:
+    """The server's end."""
+
+    def __init__(self, context: sockets.Context, runtime_dir: str) -> None:
+        self.socket = sockets.frames_in(context, muxer_endpoint(runtime_dir, 0), b"server-0-1")
+        assert self.socket.poll(WAIT_MS, zmq.POLLOUT), "no muxer"
+
+    def tell(self, message: Message) -> None:
+        self.socket.send_multipart(wire.encode(message))
+
+    def receive(self) -> tuple[Message, wire.Buffer]:
+        assert self.socket.poll(WAIT_MS), "nothing from the muxer"
+        return wire.decode(self.socket.recv_multipart())
+
+    def frame(self) -> FrameMessage:
+        while True:
+            message, media = self.receive()
+            if isinstance(message, FrameMessage):
+                assert media[0] == ord("$")
+                return message
+
+    def picture(self) -> FrameMessage:
+        while True:
+            frame = self.frame()
+            if frame.kind == 0:
+                return frame
+
+
+@contextmanager
+def muxer(**streams: settings.Stream) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    with tempfile.TemporaryDirectory(prefix="fg-") as directory:
+        file = Path(directory, "framegate.toml")
+        file.write_text(settings.dump(settings.Config(runtime_dir=directory, streams=streams)), "utf-8")
+        process = subprocess.Popen([sys.executable, "-m", "muxer", "--config", str(file)], stderr=subprocess.PIPE)
+        with process:
+            try:
+                yield directory, process
+                process.send_signal(signal.SIGTERM)
+                _, log = process.communicate(timeout=10)
+                assert process.returncode == EXIT_OK, log
+                assert b"Traceback" not in log
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+def context() -> Iterator[sockets.Context]:
+    with zmq.Context() as context:
+        yield context
+
+
+def test_from_sample_to_frame_to_stop_and_back(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        server = Server(context, directory)
+        stack.enter_context(server.socket)
+        server.tell(Hello("server-0", 1))
+        message, _ = server.receive()
+        assert isinstance(message, Welcome)
+        epoch = message.epoch
+        server.tell(Describe(5, "door"))
+        capture.start()
+        described, _ = server.receive()
+        assert isinstance(described, Described)
+        assert (described.request, described.error) == (5, "")
+        assert "MP2T/90000" in described.sdp
+
+        capture.picture(sync=True)
+        capture.picture()
+        server.tell(ReadStart(1, 10, "door", None, ROOM))
+        first = server.picture()
+        assert (first.sync, first.tickets, first.epoch) == (True, (10,), epoch)
+        second = server.picture()
+        capture.picture()
+        third = server.picture()
+        assert (third.to_live, third.tickets) == (True, ())
+        server.tell(ReadStop(10, (epoch, second.number)))
+        server.tell(Hello("server-0", 1))
+        while not isinstance(server.receive()[0], Welcome):
+            pass
+        server.tell(ReadStart(1, 11, "door", (epoch, second.number), ROOM))
+        again = server.frame()
+        while again.number < third.number:
+            again = server.frame()
+        assert again.number == third.number
+        assert 11 in again.tickets
+
+
+def test_a_stream_that_is_not_there_ends(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:")) as (directory, _):
+        server = Server(context, directory)
+        with server.socket:
+            server.tell(ReadStart(1, 10, "gate", None, ROOM))
+            assert server.receive()[0] == Ended(10, "no such stream")
+            server.tell(Describe(1, "gate"))
+            described, _ = server.receive()
+            assert isinstance(described, Described)
+            assert described.error == "no such stream"
+
+
+def test_on_demand_subscribes_with_the_first_request_only(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:", on_demand=True)) as (directory, _), ExitStack() as stack:
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        assert not capture.socket.poll(300)
+        server = Server(context, directory)
+        stack.enter_context(server.socket)
+        server.tell(Describe(1, "door"))
+        capture.start()
+        assert isinstance(server.receive()[0], Described)
+        assert capture.receive() == b"\x00", "answered, and nobody reads"
+
+
+def test_a_lost_sample_asks_for_a_key_frame_and_waits_for_it(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        capture.start()
+        server = Server(context, directory)
+        stack.enter_context(server.socket)
+        server.tell(ReadStart(1, 10, "door", None, ROOM))
+        capture.picture(sync=True)
+        assert server.picture().sync
+        capture.sequence += 3
+        capture.picture()
+        while not isinstance(wire.decode([capture.receive()])[0], KeyFrameRequest):
+            pass
+        capture.picture(sync=True)
+        assert server.picture().sync
+
+
+def test_a_source_that_is_down_says_why(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        assert capture.receive() == b"\x01"
+        server = Server(context, directory)
+        stack.enter_context(server.socket)
+        server.tell(Describe(1, "door"))
+        capture.socket.send_multipart(wire.encode(SourceState(False, "unplugged")))
+        described, _ = server.receive()
+        assert isinstance(described, Described)
+        assert described.error == "unplugged"
+
+
+def test_nonsense_is_refused_and_hurts_nobody(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        capture.start()
+        server = Server(context, directory)
+        stack.enter_context(server.socket)
+        for nonsense in ([b""], [b"\xc1"], [b"x" * 1000, b"y"], wire.encode(Announce(1, TRACKS))):
+            server.socket.send_multipart(nonsense)
+            capture.socket.send_multipart(nonsense)
+        header = SampleMessage(1, 0, 0, None, Codec.H264, True)
+        capture.socket.send_multipart(wire.encode(header, b"no start code"))
+        capture.sequence = 1
+        server.tell(ReadStart(1, 10, "door", None, ROOM))
+        capture.picture(sync=True)
+        assert server.picture().sync
+
+
+def test_a_muxer_that_is_not_there_is_a_setting_s_fault(tmp_path: Path) -> None:
+    file = tmp_path / "framegate.toml"
+    file.write_text(f'runtime_dir = "{tmp_path}"\n')
+    result = subprocess.run(
+        [sys.executable, "-m", "muxer", "--config", str(file), "--index", "3"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert result.returncode == EXIT_SETTINGS
+    assert "--index 3: there are 1 muxers" in result.stderr
