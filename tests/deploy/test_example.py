@@ -1,0 +1,38 @@
+"""deploy/framegate.example.toml names every key, shows its default, and explains it."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from common.config import Config, Stream, parse
+from deploy.effective import check
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "framegate.example.toml"
+
+
+def keys(document: dict[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield from keys(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def test_names_every_key_there_is() -> None:
+    complete = msgspec.to_builtins(Config(streams={"test": Stream(source="test:")}))
+    assert sorted(keys(tomllib.loads(EXAMPLE.read_text()))) == sorted(keys(complete))
+
+
+def test_shows_the_defaults() -> None:
+    config = parse(EXAMPLE.read_text())
+    assert config == Config(streams={"test": Stream(source="test:")})
+    check(config)
+
+
+def test_explains_each_key_in_its_line() -> None:
+    settings = [line for line in EXAMPLE.read_text().splitlines() if " = " in line.partition("#")[0]]
+    assert len(settings) == len(list(keys(tomllib.loads(EXAMPLE.read_text()))))
+    assert [line for line in settings if len(line.partition("  # ")[2].partition(" # ")[0]) < 10] == []
