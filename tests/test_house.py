@@ -1,0 +1,153 @@
+"""The rules of the house, read from the source: who imports whom, what is pure, what stands once only."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("capture", "common", "deploy", "muxer", "server")
+EXAMPLES = ROOT / "deploy" / "examples"  # programs of users: they import what users import
+MODULES = sorted(
+    path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if EXAMPLES not in path.parents
+)
+TOP_LEVEL = {"pyproject.toml", "README.md", "tests", *PACKAGES}
+LINES_MAX = 400
+
+# Bytes, numbers and now_us in, values out.
+PURE = {
+    "common": "adts annexb endpoints errors figures grid messages numbering sample source_spec sps wire",
+    "capture": "source sync_points timeline",
+    "muxer": "mpegts psi ring rtp sdp timeline",
+    "server": "flow header_numbers rtcp rtsp_headers rtsp_message rtsp_state",
+    "deploy": "policy",
+}
+PURE_MODULES = [f"{package}/{module}" for package, modules in PURE.items() for module in modules.split()]
+IMPURE = {
+    "asyncio", "ctypes", "fcntl", "io", "logging", "multiprocessing", "os", "pathlib", "psutil", "queue", "random",
+    "secrets", "select", "selectors", "shutil", "signal", "socket", "ssl", "structlog", "subprocess", "sys",
+    "tempfile", "threading", "time", "uuid", "zmq",
+    "common.logs", "common.role", "common.sockets",
+}  # fmt: skip
+IMPURE_CALLS = {"open", "print", "input", "now_us"}
+ONCE = {"v4l2py": 1, "linuxpy": 1, "psutil": 1, "zmq.asyncio": 0}  # in at most so many modules
+SOCKET_KINDS = "PUB|SUB|XPUB|XSUB|PUSH|PULL|DEALER|ROUTER|REQ|REP|PAIR|STREAM|CLIENT|SERVER|RADIO|DISH"
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted names of all that a module imports, at the top or inside: `a.b` for `from a import b`."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name(path)}:{node.lineno}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def prefixes(dotted: str) -> set[str]:
+    parts = dotted.split(".")
+    return {".".join(parts[: count + 1]) for count in range(len(parts))}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_package_imports_common_and_itself_only(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    others = {*PACKAGES, "tests"} - {package, "common"}
+    assert [dotted for dotted in imports(path) if dotted.split(".")[0] in others] == []
+
+
+@pytest.mark.parametrize("module", PURE_MODULES)
+def test_pure_modules_have_no_sockets_clock_threads_or_logs(module: str) -> None:
+    path = ROOT / f"{module}.py"
+    assert path.exists(), "renamed? the list of pure modules wants its new name"
+    assert [dotted for dotted in imports(path) if prefixes(dotted) & IMPURE] == []
+    assert [dotted for dotted in imports(path) if dotted == "common.clock.now_us"] == []
+    calls = [node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    assert [call.id for call in calls if isinstance(call, ast.Name) and call.id in IMPURE_CALLS] == []
+
+
+def test_config_reads_a_file_in_load_only() -> None:
+    path = ROOT / "common" / "config.py"
+    reading = [
+        function.name
+        for function in ast.walk(tree(path))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and node.attr.startswith("read")
+    ]
+    assert reading == ["load"]
+    assert [dotted for dotted in imports(path) if prefixes(dotted) & (IMPURE - {"pathlib"})] == []
+
+
+@pytest.mark.parametrize(("dependency", "modules_max"), ONCE.items())
+def test_what_is_imported_in_one_module_only(dependency: str, modules_max: int) -> None:
+    users = [name(path) for path in MODULES if any(dependency in prefixes(dotted) for dotted in imports(path))]
+    assert len(users) <= modules_max, users
+
+
+def test_zmq_sockets_are_made_in_one_module_only() -> None:
+    kinds = re.compile(rf"\bzmq\.({SOCKET_KINDS})\b")
+    made = re.compile(r"\bzmq\.Socket\(|\bfrom zmq\b")
+    for path in MODULES:
+        if name(path) != "common/sockets.py":
+            text = path.read_text(encoding="utf-8")
+            assert not kinds.search(text), name(path)
+            assert not made.search(text), name(path)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_modules_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES_MAX
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_modules_say_what_they_are(path: Path) -> None:
+    if path.name != "__main__.py":
+        assert ast.get_docstring(tree(path)), "a docstring comes first"
+    assert path.stem not in sys.stdlib_module_names, "it shadows a module of the standard library"
+    assert path.stem not in ("utils", "util", "helpers", "misc")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_one_docstring_and_typed(package: str) -> None:
+    statements = tree(ROOT / package / "__init__.py").body
+    assert len(statements) == 1
+    assert isinstance(statements[0], ast.Expr)
+    assert (ROOT / package / "py.typed").exists()
+
+
+def test_no_fault_is_swallowed() -> None:
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ExceptHandler):
+                wide = node.type is None or (
+                    isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")
+                )
+                silent = all(isinstance(statement, ast.Pass) for statement in node.body)
+                assert not (wide and silent), f"{name(path)}:{node.lineno}"
+
+
+def test_the_top_level_is_what_was_fixed() -> None:
+    listed = subprocess.run(
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    tops = {path.split("/")[0] for path in listed.stdout.split("\0") if path}
+    assert {top for top in tops if not top.startswith(".")} == TOP_LEVEL
