@@ -31,7 +31,6 @@ H265_VPS, H265_SPS, H265_PPS, H265_AUD = 32, 33, 34, 35
 # No other picture of the same temporal sub-layer refers to these; encoders have them in the highest only.
 H265_DISPOSABLE = frozenset(range(0, 16, 2))
 
-SLICES = {Codec.H264: H264_SLICES, Codec.H265: H265_SLICES}
 SYNC_SLICES = {Codec.H264: frozenset({H264_IDR}), Codec.H265: H265_IRAP}
 PARAMETER_SETS = {Codec.H264: (H264_SPS, H264_PPS), Codec.H265: (H265_VPS, H265_SPS, H265_PPS)}
 AUD_KIND = {Codec.H264: H264_AUD, Codec.H265: H265_AUD}
@@ -78,12 +77,12 @@ def leading_units(au: bytes | memoryview, codec: Codec) -> list[Unit]:
 
 
 def _leading(data: bytes, codec: Codec, size: int) -> tuple[list[Unit], bool]:
-    """The leading units in `data`, and whether a slice was reached."""
-    slices = SLICES[codec]
-    shift, mask = (0, 0x1F) if codec is Codec.H264 else (1, 0x3F)
+    """The leading units in `data`, and whether no more of it need be looked at. size: of the access unit."""
+    # Not looked up in a dictionary: the hash of an enum member is slow, and this is done for each picture.
+    slices, shift, mask = (H264_SLICES, 0, 0x1F) if codec is Codec.H264 else (H265_SLICES, 1, 0x3F)
     units: list[Unit] = []
     at = data.find(START_CODE)
-    if any(data[:at] if at >= 0 else data):
+    if (data[:at] if at >= 0 else data).strip(b"\0"):
         return units, True  # something else comes first: no Annex B
     while at >= 0 and at + 3 < len(data):
         start = at + 3

@@ -37,22 +37,25 @@ PIDS = (PAT_PID, PMT_PID, VIDEO_PID, AUDIO_PID)  # the order of every `counters`
 Counters = tuple[int, int, int, int]
 Buffer = bytes | bytearray | memoryview
 
-# All numbers are big-endian. Above `pid` stand three flags, above the counter in `control` the scrambling and
-# adaptation bits.
-PACKET_LAYOUT = np.dtype(
-    {"names": ["pid", "control"], "formats": [">u2", "u1"], "offsets": [1, 3], "itemsize": TS_BYTES}
-)
-ROW_LAYOUT = np.dtype(
+COUNTER_MASK = 0x0F
+
+PACKETS_MAX = 1 << 17  # TS packets in one frame: twice the largest sample
+# Sequence numbers of the RTP packets of a frame, from any first one on: a slice needs no arithmetic.
+SEQUENCES = np.arange((1 << 16) + PACKETS_MAX // TS_PER_RTP + 1).astype(">u2")
+
+# A packet's head as one number, its first byte the lowest; a row's other numbers are big-endian.
+_PACKET_LAYOUT = np.dtype({"names": ["head"], "formats": ["<u4"], "offsets": [0], "itemsize": TS_BYTES})
+_ROW_LAYOUT = np.dtype(
     {
         "names": ["channel", "sequence", "clock", "ssrc", "packets"],
-        "formats": ["u1", ">u2", ">u4", ">u4", (PACKET_LAYOUT, TS_PER_RTP)],
+        "formats": ["u1", ">u2", ">u4", ">u4", (_PACKET_LAYOUT, TS_PER_RTP)],
         "offsets": [1, 6, 8, 12, LEAD_BYTES],
         "itemsize": ROW_BYTES,
     }
 )
-PID_MASK = 0x1FFF
-COUNTER_MASK = 0x0F
-_COUNT_UP = np.arange(1 << 16, dtype=np.uint16)
+_HEAD_PID = 0xFF1F  # after a shift by 8: the low byte of the PID, the 5 high bits
+_HEAD_COUNTER_SHIFT = 24
+_HEAD_COUNTER = np.uint32(COUNTER_MASK << _HEAD_COUNTER_SHIFT)
 
 
 class FrameKind(IntEnum):
@@ -99,23 +102,25 @@ def renumber(
     packets without payload, which repeat a counter; other PIDs stay. channel: the `$` header's.
     """
     size = len(data)
-    rows = rtp_packets(size)
-    out = np.empty(rows * ROW_BYTES, np.uint8)
-    out[:size] = np.frombuffer(data, np.uint8)
-    grid = out.view(ROW_LAYOUT)
-    grid["sequence"] = _COUNT_UP[:rows] + np.uint16(sequence & 0xFFFF)
-    grid["ssrc"] = ssrc
+    count = rtp_packets(size)
+    rows = np.empty(count, _ROW_LAYOUT)
+    out = rows.view(np.uint8).data[:size]
+    out[:] = data
+    sequence &= 0xFFFF
+    rows["sequence"] = SEQUENCES[sequence : sequence + count]
+    rows["ssrc"] = ssrc
     if clock_offset:
-        grid["clock"] += np.uint32(clock_offset & 0xFFFFFFFF)
+        clock = rows["clock"]
+        clock += np.uint32(clock_offset & 0xFFFFFFFF)
     if channel:
-        grid["channel"] = channel
+        rows["channel"] = channel
     if any(delta):
-        # The rows' tail beyond `size` is patched too: it is nobody's, and cut off below.
-        packets = grid["packets"]
-        control = packets["control"]
-        added = _delta_of_pid(delta)[packets["pid"] & PID_MASK]
-        control ^= (control + added ^ control) & COUNTER_MASK
-    return out.data[:size]
+        # The last row beyond `size` is patched too: that is nobody's.
+        heads = rows["packets"]["head"]
+        old = heads.ravel()
+        new = old + _added(delta)[old >> 8 & _HEAD_PID]
+        heads[:] = (old ^ (old ^ new) & _HEAD_COUNTER).reshape(heads.shape)
+    return out
 
 
 def without_rtp(data: Buffer) -> memoryview:
@@ -147,8 +152,9 @@ def _without_leads(data: Buffer, lead_bytes: int) -> memoryview:
 
 
 @lru_cache(maxsize=64)
-def _delta_of_pid(delta: Counters) -> npt.NDArray[np.uint8]:
-    """What to add to the counter of each of the 8192 PIDs."""
-    table = np.zeros(PID_MASK + 1, np.uint8)
-    table[list(PIDS)] = delta
+def _added(delta: Counters) -> npt.NDArray[np.uint32]:
+    """What to add to a packet's head, by its PID as it stands there."""
+    table = np.zeros(_HEAD_PID + 1, np.uint32)
+    for pid, added in zip(PIDS, delta, strict=True):
+        table[(pid & 0xFF) << 8 | pid >> 8] = (added & COUNTER_MASK) << _HEAD_COUNTER_SHIFT
     return table

@@ -21,6 +21,7 @@ from common.errors import MediaError
 from common.grid import (
     AUDIO_PID,
     COUNTER_MASK,
+    PACKETS_MAX,
     PIDS,
     ROW_BYTES,
     TS_BODY_BYTES,
@@ -32,10 +33,10 @@ from common.grid import (
     FrameKind,
 )  # fmt: skip
 from common.grid import LEAD_BYTES as ROW_LEAD_BYTES
-from common.sample import SAMPLE_BYTES_MAX, TIME_US_MAX, Codec, Sample, Track
+from common.sample import SAMPLE_BYTES_MAX, TIME_US_MAX, Sample, Track
 from muxer import psi
 from muxer.carriage import carriage
-from muxer.rtp import CELL, SMALL_PACKETS_MAX, empty_rows, frame_of, packetise_ts
+from muxer.rtp import CELL, SMALL_PACKETS_MAX, empty_rows, packetise_ts
 from muxer.timeline import LEAD_US, Timeline
 
 TABLES_JOIN_US = 60_000  # from then on a frame takes the tables along
@@ -54,14 +55,14 @@ _FILL = b"\xff" * TS_BODY_BYTES
 # _STUFFING[n]: an adaptation field of n bytes with nothing in it
 _STUFFING = [b"", b"\0", *(bytes((n - 1, 0)) + _FILL[: n - 2] for n in range(2, TS_BODY_BYTES + 1))]
 _BODIES = [Struct(f"{TS_BODY_BYTES}s" * n).unpack for n in range(SMALL_PACKETS_MAX + 1)]
-_PACKETS_MAX = 2 * SAMPLE_BYTES_MAX // TS_BODY_BYTES  # a sample, and as much again before it
-_COUNTERS = (np.arange(_PACKETS_MAX + 16, dtype="<u4") & COUNTER_MASK) << 24
+_COUNTERS = (np.arange(PACKETS_MAX + 16 + TS_PER_RTP, dtype="<u4") & COUNTER_MASK) << 24
 
 
 class _Elementary:
     """One track in the stream: how it is carried, and the heads of its packets by continuity counter."""
 
     def __init__(self, track: Track, *, is_clock: bool) -> None:
+        self.codec = track.codec
         self.carriage = carriage(track)
         self.kind = FrameKind.AUDIO if track.audio else FrameKind.VIDEO
         self.pid = AUDIO_PID if track.audio else VIDEO_PID
@@ -122,8 +123,10 @@ class TsMuxer:
         Raises MediaError for a codec that is not among the tracks, and for data that is empty, over
         SAMPLE_BYTES_MAX, or not in the form that `Sample` says; nothing has changed then.
         """
-        track = self._elementaries.get(sample.codec)
-        if track is None:
+        for track in self._tracks:
+            if track.codec is sample.codec:
+                break
+        else:
             raise MediaError(f"the stream has no {sample.codec.upper()} track")
         if not 0 < len(sample.data) <= SAMPLE_BYTES_MAX:
             raise MediaError(f"a sample of {len(sample.data)} bytes, allowed are 1 to {SAMPLE_BYTES_MAX}")
@@ -148,7 +151,9 @@ class TsMuxer:
                 lead += self._pcr_packet(clock_us, now_us)
         clock = ticks_90k(clock_us) % RTP_WRAP
         data, packets = self._weave(track, lead, flags, pcr, begin, rest, clock, jumped)
-        counts = (+tables, +tables, packets, 0) if track.kind is FrameKind.VIDEO else (+tables, +tables, 0, packets)
+        counts = (
+            (+tables, +tables, packets, 0) if track.kind is FrameKind.VIDEO else (+tables, +tables, 0, packets)
+        )
         return self._frame(track.kind, sync, disposable, order_us, clock, counts, data)
 
     def tick(self, now_us: int) -> Frame | None:
@@ -176,12 +181,8 @@ class TsMuxer:
             raise MediaError("a stream has at most one video and one audio track, and at least one of them")
         clock = (video or audio)[0]
         elementaries = [_Elementary(track, is_clock=track is clock) for track in video + audio]
-        streams = [
-            psi.Elementary(each.carriage.stream_type, each.pid, each.carriage.descriptors) for each in elementaries
-        ]
-        self._elementaries: dict[Codec, _Elementary] = dict(
-            zip((track.codec for track in video + audio), elementaries, strict=True)
-        )
+        streams = [psi.Elementary(e.carriage.stream_type, e.pid, e.carriage.descriptors) for e in elementaries]
+        self._tracks = elementaries
         self._clock = elementaries[0]
         self._pmt = psi.pmt_packets(streams, self._clock.pid, version)
         self._pcr_us = self._tables_us = _LONG_AGO_US
@@ -254,7 +255,7 @@ class TsMuxer:
             ts = b"".join((lead, *parts))
             return packetise_ts(ts, clock=clock, sequence=self.sequence, ssrc=self.ssrc, marker=marker), packets
 
-        rows = empty_rows(total, clock, self.sequence, self.ssrc, marker)
+        rows, frame = empty_rows(total, clock, self.sequence, self.ssrc, marker)
         shape = len(rows), TS_PER_RTP
         cells = shape[0] * TS_PER_RTP
         rest = memoryview(rest)
@@ -263,7 +264,6 @@ class TsMuxer:
         start = counter - lead_packets & COUNTER_MASK
         rows["packets"]["head"] = track.words[start : start + cells].reshape(shape)
         rows["packets"]["body"] = np.frombuffer(flat, CELL).reshape(shape)
-        frame = frame_of(rows, total)
         frame[ROW_LEAD_BYTES : ROW_LEAD_BYTES + len(lead) + len(first)] = lead + first
         if spare:
             frame[-TS_BYTES : len(frame) - TS_BODY_BYTES] = last

@@ -9,9 +9,11 @@ import numpy.typing as npt
 from common.errors import MediaError
 from common.grid import (
     LEAD_BYTES,
+    PACKETS_MAX,
     ROW_BYTES,
     RTP_HEADER_BYTES,
     RTP_PAYLOAD_TYPE,
+    SEQUENCES,
     TS_BODY_BYTES,
     TS_BYTES,
     TS_PER_RTP,
@@ -23,17 +25,18 @@ DOLLAR = 0x24  # RFC 2326 10.12
 SMALL_PACKETS_MAX = 35  # up to here plain bytes are faster than numpy (measured)
 
 CELL = np.dtype(f"V{TS_BODY_BYTES}")
+_LEAD_CELL = np.dtype(f"V{LEAD_BYTES}")
+_PAYLOAD_CELL = np.dtype(f"V{TS_PER_RTP * TS_BYTES}")
 _PACKET = np.dtype({"names": ["head", "body"], "formats": ["<u4", CELL], "offsets": [0, 4]})
 _ROW = np.dtype(
     {
         "names": ["lead", "sequence", "packets", "payload"],
-        "formats": [f"V{LEAD_BYTES}", ">u2", (_PACKET, TS_PER_RTP), f"V{TS_PER_RTP * TS_BYTES}"],
+        "formats": [_LEAD_CELL, ">u2", (_PACKET, TS_PER_RTP), _PAYLOAD_CELL],
         "offsets": [0, 6, LEAD_BYTES, LEAD_BYTES],
         "itemsize": ROW_BYTES,
     }
 )
 _LEAD = Struct(">BBHBBHII")  # `$`, channel, length | version, marker and type, sequence, timestamp, SSRC
-_COUNT_UP = np.arange(1 << 16, dtype=np.uint16)
 _PAYLOAD_BYTES = TS_PER_RTP * TS_BYTES
 
 Rows = npt.NDArray[Any]
@@ -45,11 +48,12 @@ def packetise_ts(
     """Whole TS packets as the rows of one frame.
 
     clock: of every RTP packet, 32 bits. sequence: of the first, counted on modulo 65536. marker: set on the
-    first; the timestamp is discontinuous. Raises MediaError if `packets` is empty or no multiple of 188 bytes.
+    first; the timestamp is discontinuous. Raises MediaError if `packets` is empty, no multiple of 188 bytes, or
+    over PACKETS_MAX of them.
     """
     count, rest = divmod(len(packets), TS_BYTES)
-    if rest or not count:
-        raise MediaError(f"{len(packets)} bytes are no whole TS packets of {TS_BYTES}")
+    if rest or not 1 <= count <= PACKETS_MAX:
+        raise MediaError(f"{len(packets)} bytes are not 1 to {PACKETS_MAX} TS packets of {TS_BYTES}")
     if count <= SMALL_PACKETS_MAX:
         parts: list[bytes | memoryview] = []
         for start in range(0, count, TS_PER_RTP):
@@ -58,10 +62,9 @@ def packetise_ts(
             sequence += 1
             marker = False
         return b"".join(parts)
-    rows = empty_rows(count, clock, sequence, ssrc, marker)
+    rows, frame = empty_rows(count, clock, sequence, ssrc, marker)
     whole = count // TS_PER_RTP
-    rows["payload"][:whole] = np.frombuffer(packets, rows.dtype["payload"], whole)
-    frame = frame_of(rows, count)
+    rows["payload"][:whole] = np.frombuffer(packets, _PAYLOAD_CELL, whole)
     if whole < len(rows):
         frame[whole * ROW_BYTES + LEAD_BYTES :] = packets[whole * _PAYLOAD_BYTES :]
     return frame
@@ -74,23 +77,20 @@ def lead(packets: int, clock: int, sequence: int, ssrc: int, marker: bool) -> by
     return _LEAD.pack(DOLLAR, 0, size, RTP_VERSION, kind, sequence & 0xFFFF, clock, ssrc)
 
 
-def empty_rows(packets: int, clock: int, sequence: int, ssrc: int, marker: bool) -> Rows:
-    """Rows for `packets` TS packets, with their headers; `packets` and `payload` of each are still to be set."""
+def empty_rows(packets: int, clock: int, sequence: int, ssrc: int, marker: bool) -> tuple[Rows, memoryview]:
+    """Rows for `packets` TS packets, at most PACKETS_MAX, and the same as the bytes of the frame.
+
+    Their headers are set; `packets`, which is `payload`, is still to be.
+    """
     count = -(-packets // TS_PER_RTP)
     rows = np.empty(count, _ROW)
-    rows["lead"] = np.frombuffer(lead(TS_PER_RTP, clock, sequence, ssrc, False), rows.dtype["lead"])
-    rows["sequence"] = _COUNT_UP[:count] + np.uint16(sequence)
-    out = rows.view(np.uint8).data
+    rows["lead"] = np.frombuffer(lead(TS_PER_RTP, clock, sequence, ssrc, False), _LEAD_CELL)
+    rows["sequence"] = SEQUENCES[sequence : sequence + count]
+    frame = rows.view(np.uint8).data[: count * LEAD_BYTES + packets * TS_BYTES]
     if marker:
-        out[5] |= MARKER
-    missing = count * TS_PER_RTP - packets
-    if missing:
-        size = RTP_HEADER_BYTES + TS_BYTES * (TS_PER_RTP - missing)
+        frame[5] |= MARKER
+    last = packets - (count - 1) * TS_PER_RTP
+    if last < TS_PER_RTP:
         at = (count - 1) * ROW_BYTES + 2
-        out[at : at + 2] = size.to_bytes(2, "big")
-    return rows
-
-
-def frame_of(rows: Rows, packets: int) -> memoryview:
-    """The bytes of the frame, without what the last row has too much."""
-    return rows.view(np.uint8).data[: len(rows) * LEAD_BYTES + packets * TS_BYTES]
+        frame[at : at + 2] = (RTP_HEADER_BYTES + TS_BYTES * last).to_bytes(2, "big")
+    return rows, frame
