@@ -1,0 +1,300 @@
+"""What RTSP and HTTP connections have in common: the socket, its life and its end; and the listening sockets."""
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+
+from common.clock import now_us
+from common.config import Config
+from common.errors import SettingsError
+from common.logs import Logger
+from server.counters import Counters
+from server.fanout import Fanout
+from server.figures_desk import FiguresDesk
+from server.muxer_client import MuxerClient
+from server.poller import BROKEN, READ, WRITE, Poller
+from server.sender_reports import SenderReports
+from server.transports import TcpOutlet, configure_tcp
+
+RECEIVE_BYTES_MAX = 64 << 10  # at once
+REQUEST_US_MAX = 10_000_000  # from the first byte of a request to its last
+LINGER_US = 1_000_000  # how long a last word may take to go out, and be read
+BACKLOG = 1024
+ACCEPTS_A_TURN_MAX = 64
+REFUSED_MAX = 64  # connections beyond the limit that are still being told so
+
+_RESET = struct.pack("ii", 1, 0)  # struct linger: what is unsent is thrown away when the socket is closed
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Services:
+    """What a connection needs of its process. ports: where it listens, by "rtsp" and "http"."""
+
+    def __init__(
+        self, config: Config, poller: Poller, counters: Counters, fanout: Fanout, muxers: MuxerClient,
+        reports: SenderReports, figures: FiguresDesk, log: Logger,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.poller = poller
+        self.counters = counters
+        self.fanout = fanout
+        self.muxers = muxers
+        self.reports = reports
+        self.figures = figures
+        self.log = log
+        self.ports: dict[str, int] = {}
+
+
+class Connection:
+    """One TCP connection of a client. Subclasses say what its bytes mean.
+
+    peer: "address:port". Whatever goes wrong with it ends it, and nothing else.
+    """
+
+    def __init__(
+        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[["Connection"], None]
+    ) -> None:
+        self.services = services
+        self.peer = peer
+        self.closed = False
+        self.finishing_us: int | None = None  # since when it only waits for its last word to go out
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._on_closed = on_closed
+        self._reading = True
+        self._word_is_out = False
+        self._flushed_bytes = 0
+        self._progress_us = now_us()
+        self.outlet = TcpOutlet(sock, self._update)
+        services.poller.add(self._fd, READ, self._on_events)
+
+    # ---- for subclasses ---------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+        raise NotImplementedError
+
+    def input_ended(self) -> None:
+        """The client sends nothing more."""
+        self.close("the client closed it")
+
+    def drained(self) -> None:
+        """The outlet is not blocked any more."""
+        raise NotImplementedError
+
+    def overdue(self, now: int) -> bool:
+        """Whether the client has kept us waiting for too long; called once a second."""
+        raise NotImplementedError
+
+    def cleared(self) -> None:
+        """It has been closed: let go of viewers and questions."""
+        raise NotImplementedError
+
+    def goodbye(self) -> None:
+        """The process stops: close, with a last word where there is one."""
+        self.close("the server stops")
+
+    # ---- for all ----------------------------------------------------------------------------------------
+
+    def read_on(self, wanted: bool) -> None:
+        """Whether to read what the client sends, or leave it in the socket."""
+        if wanted != self._reading:
+            self._reading = wanted
+            self._update()
+
+    def send(self, data: bytes) -> None:
+        """Send between frames. A broken connection is closed."""
+        if data and not self.closed:
+            try:
+                self.outlet.write(data)
+            except OSError as error:
+                self.broken(error)
+
+    def finish(self) -> None:
+        """Close when all is sent and the client has had LINGER_US to read it; what it still says is read over."""
+        if self.finishing_us is None and not self.closed:
+            self.finishing_us = now_us()
+            self.cleared()
+            self.read_on(True)
+            self._last_word()
+
+    def broken(self, error: OSError) -> None:
+        """Sending or receiving failed."""
+        self.close(error.strerror or "broken")
+
+    def close(self, reason: str) -> None:
+        """Close it at once. reason: for the log."""
+        if self.closed:
+            return
+        self.closed = True
+        self.services.log.debug("connection_closed", peer=self.peer, reason=reason)
+        self.services.poller.remove(self._fd)
+        if self.finishing_us is None:
+            self.cleared()
+        self._socket.close()
+        self._on_closed(self)
+
+    def sweep(self, now: int) -> None:
+        """Once a second: has anything been waited for too long?"""
+        outlet = self.outlet
+        if not outlet.blocked or outlet.flushed_bytes != self._flushed_bytes:
+            self._flushed_bytes = outlet.flushed_bytes
+            self._progress_us = now
+        if self.finishing_us is not None:
+            if now - self.finishing_us >= LINGER_US:
+                self.close("done")
+        elif now - self._progress_us >= self.services.config.viewer.stalled_close_ms * 1000:
+            self.services.counters.connections_stalled += 1
+            self.services.log.info(
+                "connection_stalled", peer=self.peer, stalled_ms=(now - self._progress_us) // 1000
+            )
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.close("stalled")
+        elif self.overdue(now):
+            self.services.counters.connections_overdue += 1
+            self.finish()
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _update(self) -> None:
+        wanted = (READ if self._reading else 0) | (WRITE if self.outlet.blocked else 0)
+        self.services.poller.modify(self._fd, wanted)
+
+    def _on_events(self, events: int) -> None:
+        try:
+            if events & WRITE and self.outlet.blocked:
+                self._flush()
+            if events & (READ | BROKEN) and not self.closed:
+                self._receive(events)
+        except OSError as error:
+            self.broken(error)
+
+    def _flush(self) -> None:
+        self.outlet.flush()
+        if self.outlet.blocked:
+            return
+        self._update()
+        if self.finishing_us is None:
+            self.drained()
+        else:
+            self._last_word()
+
+    def _receive(self, events: int) -> None:
+        if not self._reading and not events & BROKEN:
+            return
+        try:
+            data = self._socket.recv(RECEIVE_BYTES_MAX)
+        except BlockingIOError:
+            return
+        if self.finishing_us is not None:
+            if not data:
+                self.close("done")
+        elif data:
+            self.received(data)
+        else:
+            self.input_ended()
+
+    def _last_word(self) -> None:
+        if not self.outlet.blocked and not self._word_is_out:
+            self._word_is_out = True
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.close("done")  # the client was first
+
+
+class Listener:
+    """One listening socket, and the connections that came by it.
+
+    make: a connection of an accepted socket. refusal: what one beyond `connections_max` is told.
+    """
+
+    def __init__(
+        self, services: Services, address: tuple[socket.AddressFamily, str], port: int,
+        make: Callable[[socket.socket, str, Callable[[Connection], None]], Connection], refusal: bytes,
+    ) -> None:  # fmt: skip
+        self._services = services
+        self._make = make
+        self._refusal = refusal
+        self._paused = False
+        self.connections: dict[Connection, None] = {}
+        self._refused: dict[Connection, None] = {}
+        family, host = address
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            self._socket.bind((host, port))
+            self._socket.listen(BACKLOG)
+        except OSError as error:
+            self._socket.close()
+            raise SettingsError(f"port {port} of {host}: {error.strerror}: choose another") from None
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+        services.poller.add(self._socket.fileno(), READ, self._on_events)
+
+    def sweep(self, now: int) -> None:
+        """Once a second: accept again after a pause, and look after every connection."""
+        if self._paused:
+            self._paused = False
+            self._services.poller.modify(self._socket.fileno(), READ)
+        for connection in [*self.connections, *self._refused]:
+            connection.sweep(now)
+
+    def close(self) -> None:
+        """Listen no more; the connections stay."""
+        self._services.poller.remove(self._socket.fileno())
+        self._socket.close()
+
+    def _on_events(self, _events: int) -> None:
+        for _ in range(ACCEPTS_A_TURN_MAX):
+            try:
+                sock, address = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._services.counters.accept_errors += 1
+                if error.errno in _NO_RESOURCES:
+                    self._services.log.warning("accept_failed", reason=error.strerror)
+                    self._paused = True  # trying again at once would only spin
+                    self._services.poller.modify(self._socket.fileno(), 0)
+                    return
+                continue  # the client has gone again
+            self._accepted(sock, address)
+
+    def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        counters = self._services.counters
+        refused = len(self.connections) >= self._services.config.rtsp.connections_max
+        try:
+            if refused and len(self._refused) >= REFUSED_MAX:
+                raise OSError(errno.EUSERS, "too many connections")
+            configure_tcp(sock, self._services.config.viewer.stalled_close_ms)
+        except OSError:
+            counters.connections_refused += refused
+            sock.close()
+            return
+        host, port = address[:2]
+        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if refused:
+            counters.connections_refused += 1
+            connection = self._make(sock, peer, lambda closed: self._refused.pop(closed, None))
+            self._refused[connection] = None
+            connection.send(self._refusal)
+            connection.finish()
+        else:
+            counters.connections_accepted += 1
+            connection = self._make(sock, peer, lambda closed: self.connections.pop(closed, None))
+            self.connections[connection] = None
+
+
+def resolve(host: str) -> tuple[socket.AddressFamily, str]:
+    """The numeric address of `host`, IPv4 where it has both. Raises SettingsError."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise SettingsError(f"$.host: {host} is neither an address nor a name that can be looked up") from None
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return family, str(address[0])

@@ -1,0 +1,37 @@
+"""What one server process counts; shown as its counters in `/api/stats`."""
+
+import msgspec
+
+
+class Counters(msgspec.Struct):
+    """All from the start of the process, but for the gauges `connections` and `muxers_up`.
+
+    connections_refused: beyond the limit. connections_overdue: closed for asking nothing, or never to the end.
+    stale_frames: came for a ticket that had been shut. rtcp_ignored: came on an RTCP channel and was no RTCP.
+    """
+
+    connections: int = 0
+    muxers_up: int = 0
+    connections_accepted: int = 0
+    connections_refused: int = 0
+    connections_stalled: int = 0
+    connections_overdue: int = 0
+    accept_errors: int = 0
+    rtsp_requests: int = 0
+    rtsp_errors: int = 0
+    http_requests: int = 0
+    http_errors: int = 0
+    reply_queues_full: int = 0
+    frames_in: int = 0
+    frames_sent: int = 0
+    frames_dropped: int = 0
+    bytes_sent: int = 0
+    read_starts: int = 0
+    read_stops: int = 0
+    stale_frames: int = 0
+    reports_sent: int = 0
+    reports_received: int = 0
+    rtcp_ignored: int = 0
+    messages_refused: int = 0
+    muxer_restarts: int = 0
+    muxer_outbox_overflows: int = 0

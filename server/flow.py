@@ -1,0 +1,104 @@
+"""A viewer's gate: when to say ReadStart and ReadStop (`common.messages` has the protocol). Pure.
+
+                     read_start                       live
+            CLOSED ------------> CATCHING_UP ------------------> LIVE
+                                  ^      |                        |
+                                  |      |  blocked, parked       |  blocked, parked
+                          drained |      v                        |
+                                 WAITING <------------------------+
+            CLOSED <-- read_stop -- any
+
+CATCHING_UP: a ticket is open and frames come to it by number. LIVE: every frame of the stream is meant. WAITING:
+the viewer wants to read, but its socket takes nothing; no ticket is open. A ticket that is not the gate's present
+one is stale: what comes for it is ignored.
+
+Each input returns the message to send, or None. `after` is always the position of the last frame that the viewer
+took, and `room_bytes` what its socket takes, None while it takes nothing.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+
+from common.messages import ReadStart, ReadStop
+
+Position = tuple[int, int]  # epoch and number of a frame
+
+
+class Gate(Enum):
+    """The states; see the module's docstring."""
+
+    CLOSED = "closed"
+    CATCHING_UP = "catching up"
+    LIVE = "live"
+    WAITING = "waiting"
+
+
+class Flow:
+    """The gate of one viewer. tickets: gives numbers never used before on this server."""
+
+    __slots__ = ("_from_sync", "_tickets", "gate", "stream", "ticket", "viewer")
+
+    def __init__(self, viewer: int, stream: str, tickets: Iterator[int]) -> None:
+        self.viewer = viewer
+        self.stream = stream
+        self.gate = Gate.CLOSED
+        self.ticket: int | None = None
+        self._tickets = tickets
+        self._from_sync = False
+
+    @property
+    def reading(self) -> bool:
+        """Whether the viewer wants to read."""
+        return self.gate is not Gate.CLOSED
+
+    def read_start(self, after: Position | None, room_bytes: int | None) -> ReadStart | None:
+        """PLAY, or GET. Nothing changes if the gate is open."""
+        return self._open(after, room_bytes) if self.gate is Gate.CLOSED else None
+
+    def read_stop(self, after: Position | None) -> ReadStop | None:
+        """PAUSE: not one more frame."""
+        return self._shut(Gate.CLOSED, after)
+
+    def blocked(self, after: Position | None) -> ReadStop | None:
+        """A frame came and the socket does not take it. Only with an open ticket."""
+        return self._shut(Gate.WAITING, after)
+
+    def drained(self, after: Position | None, room_bytes: int) -> ReadStart | None:
+        """The socket takes data again."""
+        return self._open(after, room_bytes) if self.gate is Gate.WAITING else None
+
+    def took(self) -> None:
+        """A frame came by ticket and was taken."""
+        self._from_sync = False
+
+    def live(self) -> None:
+        """The ticket has caught up."""
+        if self.gate is Gate.CATCHING_UP:
+            self.gate = Gate.LIVE
+
+    def parked(self, after: Position | None, room_bytes: int | None) -> ReadStart | None:
+        """The ticket gets nothing more. Only with an open ticket."""
+        return self._open(after, room_bytes)
+
+    def muxer_replaced(self, room_bytes: int | None) -> ReadStart | None:
+        """Another muxer has the stream now: it knows of no ticket and no position."""
+        self._from_sync = True
+        return self._open(None, room_bytes) if self.reading else None
+
+    def muxer_forgot(self, after: Position | None, room_bytes: int | None) -> ReadStart | None:
+        """The same muxer may have lost what was said, or we what it sent: open the ticket anew."""
+        return self._open(after, room_bytes) if self.reading else None
+
+    def _open(self, after: Position | None, room_bytes: int | None) -> ReadStart | None:
+        if room_bytes is None:
+            self.gate = Gate.WAITING
+            self.ticket = None
+            return None
+        self.gate = Gate.CATCHING_UP
+        self.ticket = next(self._tickets)
+        return ReadStart(self.viewer, self.ticket, self.stream, None if self._from_sync else after, room_bytes)
+
+    def _shut(self, gate: Gate, after: Position | None) -> ReadStop | None:
+        ticket, self.ticket = self.ticket, None
+        self.gate = gate
+        return None if ticket is None else ReadStop(ticket, None if self._from_sync else after)

@@ -1,0 +1,141 @@
+"""An HTTP connection: the dialogue's steps, done; and, behind a stream's head, one viewer."""
+
+import json
+import socket
+from collections.abc import Callable
+
+from common.clock import now_us
+from server.connections import REQUEST_US_MAX, Connection, Services
+from server.fanout import Viewer
+from server.frame_buffers import Framing
+from server.http_requests import Ask, Close, HttpDialogue, Send, Step, Topic, index_page
+
+JSON = "application/json"
+RETRY = ("Retry-After", "2")
+REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+
+
+class HttpConnection(Connection):
+    """One HTTP connection."""
+
+    def __init__(
+        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
+    ) -> None:
+        super().__init__(services, sock, peer, on_closed)
+        streams = list(services.config.streams)
+        ports = services.ports
+        self._dialogue = HttpDialogue(
+            streams, lambda host: index_page(streams, host, ports["rtsp"], ports["http"])
+        )
+        self._viewer: Viewer | None = None
+        self._question: int | None = None
+        self._input_has_ended = False
+        self._waited_for_since_us = now_us()
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+        self._dialogue.receive(data)
+        self._go_on()
+
+    def input_ended(self) -> None:
+        """The client sends nothing more; perhaps it still reads."""
+        if self._input_has_ended:
+            self.close("the client closed it")
+            return
+        self._input_has_ended = True
+        self.read_on(False)
+        self.received(b"")
+
+    def drained(self) -> None:
+        """The outlet is not blocked any more."""
+        if self._viewer is not None:
+            self.services.fanout.drained(self._viewer)
+        self._go_on()
+
+    def overdue(self, now: int) -> bool:
+        """Whether a request does not come to its end, or none comes."""
+        dialogue = self._dialogue
+        if dialogue.waiting or dialogue.streaming:
+            self._waited_for_since_us = now
+        if now - self._waited_for_since_us < REQUEST_US_MAX:
+            return False
+        if not dialogue.idle:
+            self.send(dialogue.time_out())
+        return True
+
+    def cleared(self) -> None:
+        """Let go of the viewer."""
+        if self._viewer is not None:
+            self.services.fanout.remove(self._viewer)
+            self._viewer = None
+        if self._question is not None:
+            self.services.muxers.cancel(self._question)
+            self._question = None
+
+    # ---- as the owner of a viewer -----------------------------------------------------------------------
+
+    def started(self, viewer: Viewer) -> None:
+        """The viewer took its first frame: nothing to add."""
+
+    def ended(self, viewer: Viewer, reason: str) -> None:
+        """The viewer's stream is over."""
+        self.services.log.info("viewer_ended", peer=self.peer, stream=viewer.stream.name, reason=reason)
+        self.finish()
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Do what the dialogue says; while replies wait in the socket, requests wait too."""
+        requests = self._dialogue.requests
+        while not self.closed and self.finishing_us is None and not self.outlet.blocked:
+            step = self._dialogue.next_step()
+            if step is None:
+                break
+            self._do(step)
+        self.services.counters.http_requests += self._dialogue.requests - requests
+        if not self.closed and self.finishing_us is None and not self._input_has_ended:
+            self.read_on(self._dialogue.streaming or not (self._dialogue.waiting or self.outlet.blocked))
+
+    def _do(self, step: Step) -> None:
+        services = self.services
+        match step:
+            case Send(data, fault):
+                services.counters.http_errors += fault
+                self._waited_for_since_us = now_us()
+                self.send(data)
+            case Close():
+                self.finish()
+            case Ask(topic=Topic.HEALTH):
+                up, muxers = services.muxers.up, services.config.processes.muxers
+                status = "ok" if up else "no muxer answers"
+                body = json.dumps({"status": status, "muxers_up": up, "muxers": muxers}).encode() + b"\n"
+                self._dialogue.respond(200 if up else 503, JSON, body)
+            case Ask(topic=Topic.STATS):
+                services.figures.ask(self._figures_came)
+            case Ask(topic=Topic.STREAM, stream=stream):
+                deadline_us = now_us() + services.config.viewer.source_wait_ms * 1000
+                self._question = services.muxers.describe(
+                    stream, deadline_us, lambda _, error: self._described(step, error)
+                )
+
+    def _figures_came(self, status: int, text: bytes) -> None:
+        if self.closed or self.finishing_us is not None:
+            return
+        if status == 200:
+            self._dialogue.respond(200, JSON, text)
+        else:
+            self._dialogue.fail(status, text.decode(), RETRY)
+        self._go_on()
+
+    def _described(self, step: Ask, error: str) -> None:
+        self._question = None
+        if error:
+            self._dialogue.fail(503, error, RETRY)
+        else:
+            self.send(self._dialogue.stream_head())
+            if not step.head_only and not self.closed:
+                self._viewer = self.services.fanout.add(
+                    step.stream, self, self.outlet, Framing.TS, (0, 0), self.peer, step.user_agent
+                )
+                self.services.fanout.read_start(self._viewer)
+        self._go_on()

@@ -1,0 +1,227 @@
+"""This server's lines to the muxers: who is there, what goes out, what comes in.
+
+A muxer is greeted a few times a second and answers with its epoch. A new epoch is a new muxer, and after a silence
+of SILENCE_US, or an overflow of the outbox, neither side can be sure of what the other knows: in all three cases
+`Listener.muxer_is_new` has every viewer's gate opened again.
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import zmq
+
+from common import sockets, wire
+from common.endpoints import muxer_endpoint, muxer_of
+from common.errors import MessageError
+from common.logs import Logger
+from common.messages import Describe, Described, Ended, FrameMessage, Hello, Message, Welcome
+from server.counters import Counters
+from server.poller import READ, Poller, wake
+
+HELLO_INTERVAL_US = 200_000
+SILENCE_US = 1_000_000  # without a Welcome: shorter than the silence after which a muxer forgets a server
+OUTBOX_MAX = 65_536  # messages that a muxer has not taken: some for each of all viewers of a process
+MESSAGES_A_TURN_MAX = 64  # from one muxer, before sockets have their turn again
+
+Answer = Callable[[str, str], None]  # sdp, and why there is none; one of them is empty
+
+
+class Listener(Protocol):
+    """Whom frames and endings are for: `fanout.Fanout`."""
+
+    def deliver(self, frame: FrameMessage, data: wire.Buffer) -> None:
+        """One frame came. May raise MessageError."""
+
+    def ended(self, message: Ended) -> None:
+        """A viewer's stream is over."""
+
+    def muxer_is_new(self, streams: Iterable[str], replaced: bool) -> None:
+        """A muxer that owns these streams knows none of our tickets; replaced: nor our positions."""
+
+
+class _Link:
+    """The line to one muxer."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.streams: list[str] = []
+        self.socket: sockets.Socket | None = None
+        self.identity = b""
+        self.hello: list[wire.Buffer] = []
+        self.outbox: deque[list[wire.Buffer]] = deque()
+        self.epoch: int | None = None
+        self.heard_us: int | None = None  # the newest Welcome; None: none on this socket
+
+
+class _Question:
+    """A Describe that is not answered."""
+
+    def __init__(self, stream: str, deadline_us: int, answer: Answer) -> None:
+        self.stream = stream
+        self.deadline_us = deadline_us
+        self.answer = answer
+
+
+class MuxerClient:
+    """All muxers, as one server sees them.
+
+    The poller is only woken (ZeroMQ's descriptors are edge-triggered): call `drain` on every turn, and do not
+    wait before it has returned False; call `tick` when it is due.
+    """
+
+    def __init__(
+        self, context: sockets.Context, poller: Poller, runtime_dir: str, name: str, muxers: int,
+        streams: Iterable[str], counters: Counters, log: Logger, clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._context = context
+        self._poller = poller
+        self._runtime_dir = runtime_dir
+        self._name = name
+        self._counters = counters
+        self._log = log
+        self._clock = clock
+        self._links = [_Link(index) for index in range(muxers)]
+        self._by_stream = {stream: self._links[muxer_of(stream, muxers)] for stream in streams}
+        for stream, link in self._by_stream.items():
+            link.streams.append(stream)
+        for link in self._links:
+            self._connect(link)
+        self._questions: dict[int, _Question] = {}
+        self._requests = 0
+        self._hello_us = 0
+
+    @property
+    def due_us(self) -> int:
+        """When `tick` has something to do."""
+        return self._hello_us
+
+    @property
+    def up(self) -> int:
+        """How many muxers answer."""
+        now_us = self._clock()
+        return sum(link.heard_us is not None and now_us - link.heard_us < SILENCE_US for link in self._links)
+
+    def send(self, stream: str, message: Message) -> None:
+        """Send a message to the muxer of `stream`, now or when it takes it."""
+        link = self._by_stream[stream]
+        link.outbox.append(wire.encode(message))
+        if len(link.outbox) > OUTBOX_MAX:
+            self._counters.muxer_outbox_overflows += 1
+            self._connect(link)
+        elif len(link.outbox) == 1:
+            self._flush(link)
+
+    def describe(self, stream: str, deadline_us: int, answer: Answer) -> int:
+        """Ask for a stream's SDP. `answer` is called once, at the latest soon after the deadline."""
+        self._requests += 1
+        self._questions[self._requests] = _Question(stream, deadline_us, answer)
+        self.send(stream, Describe(self._requests, stream))
+        return self._requests
+
+    def cancel(self, request: int) -> None:
+        """Nobody waits for this answer any more."""
+        self._questions.pop(request, None)
+
+    def tick(self) -> None:
+        """Greet every muxer, and give up on questions that are overdue."""
+        now_us = self._clock()
+        if now_us < self._hello_us:
+            return
+        self._hello_us = now_us + HELLO_INTERVAL_US
+        for link in self._links:
+            self._flush(link)
+            self._send_now(link, link.hello)
+        for request, question in list(self._questions.items()):
+            if now_us >= question.deadline_us:
+                del self._questions[request]
+                question.answer("", f"the stream {question.stream} has not started: its source gives nothing yet")
+
+    def drain(self, listener: Listener) -> bool:
+        """Handle what has come, up to MESSAGES_A_TURN_MAX a muxer; whether there was anything."""
+        busy = False
+        for link in self._links:
+            if link.outbox:
+                self._flush(link)
+            for _ in range(MESSAGES_A_TURN_MAX):
+                assert link.socket is not None
+                try:
+                    frames = link.socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                busy = True
+                try:
+                    message, media = wire.decode(frames)
+                    self._handle(link, message, media, listener)
+                except MessageError as error:
+                    self._counters.messages_refused += 1
+                    self._log.debug("message_refused", muxer=link.index, reason=str(error))
+        return busy
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for link in self._links:
+            self._disconnect(link)
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _handle(self, link: _Link, message: Message, media: wire.Buffer, listener: Listener) -> None:
+        if isinstance(message, FrameMessage):
+            listener.deliver(message, media)
+        elif isinstance(message, Welcome):
+            self._welcome(link, message, listener)
+        elif isinstance(message, Described):
+            question = self._questions.pop(message.request, None)
+            if question is not None:
+                question.answer(message.sdp, message.error)
+        elif isinstance(message, Ended):
+            listener.ended(message)
+        else:
+            raise MessageError(f"{type(message).__name__} is not for a server")
+
+    def _welcome(self, link: _Link, message: Welcome, listener: Listener) -> None:
+        now_us = self._clock()
+        replaced = message.epoch != link.epoch
+        silent = link.heard_us is None or now_us - link.heard_us >= SILENCE_US
+        if replaced and link.epoch is not None:
+            self._counters.muxer_restarts += 1
+            self._log.info("muxer_replaced", muxer=message.muxer, viewers_of=len(link.streams))
+        link.epoch = message.epoch
+        link.heard_us = now_us
+        if replaced or silent:
+            listener.muxer_is_new(link.streams, replaced)
+            for request, question in self._questions.items():
+                if self._by_stream[question.stream] is link:
+                    self.send(question.stream, Describe(request, question.stream))
+
+    def _connect(self, link: _Link) -> None:
+        """A new socket under a new identity: to the muxer this is another server, without viewers so far."""
+        self._disconnect(link)
+        epoch = secrets.randbits(63)
+        link.identity = f"{self._name}-{epoch:x}".encode()
+        link.hello = wire.encode(Hello(self._name, epoch))
+        link.outbox.clear()
+        link.heard_us = None
+        link.socket = sockets.frames_in(
+            self._context, muxer_endpoint(self._runtime_dir, link.index), link.identity
+        )
+        self._poller.add(link.socket.fileno(), READ, wake)
+
+    def _disconnect(self, link: _Link) -> None:
+        if link.socket is not None:
+            self._poller.remove(link.socket.fileno())
+            link.socket.close()
+            link.socket = None
+
+    def _flush(self, link: _Link) -> None:
+        while link.outbox and self._send_now(link, link.outbox[0]):
+            link.outbox.popleft()
+
+    def _send_now(self, link: _Link, frames: list[wire.Buffer]) -> bool:
+        assert link.socket is not None
+        try:
+            link.socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False  # the muxer is not there, or hangs; what it must know it is told when it answers again
+        return True

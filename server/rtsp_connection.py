@@ -1,0 +1,155 @@
+"""An RTSP connection: the dialogue's steps, done."""
+
+import secrets
+import socket
+from collections.abc import Callable
+
+from common.clock import now_us
+from server.connections import REQUEST_US_MAX, Connection, Services
+from server.fanout import Viewer
+from server.frame_buffers import Framing
+from server.rtcp import parse_reports
+from server.rtsp_message import Response, encode
+from server.rtsp_state import Close, Describe, Dialogue, End, Feedback, Pause, Play, Reply, Step
+
+REPLIES_QUEUED_BYTES_MAX = 64 << 10  # then requests wait until the client has read replies
+INPUT_BYTES_MAX = 128 << 10  # then the socket waits; above every single message
+REFUSAL = encode(Response(503, [("Retry-After", "5")]))
+
+
+class RtspConnection(Connection):
+    """One control connection, and the viewers on it."""
+
+    def __init__(
+        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
+    ) -> None:
+        super().__init__(services, sock, peer, on_closed)
+        host, port = sock.getsockname()[:2]
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._dialogue = Dialogue(
+            services.config.streams,
+            authority,
+            services.config.rtsp.session_timeout_s,
+            new_session_id=lambda: secrets.token_hex(8),
+        )
+        self._viewers: dict[str, Viewer] = {}  # by session
+        self._question: int | None = None
+        self._heard_us = now_us()
+        self._events_seen = 0
+        self._incomplete_since_us = 0
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+        self._heard_us = now_us()
+        self._dialogue.receive(data)
+        self._go_on()
+
+    def drained(self) -> None:
+        """The outlet is not blocked any more."""
+        for viewer in list(self._viewers.values()):
+            self.services.fanout.drained(viewer)
+        self._go_on()
+
+    def overdue(self, now: int) -> bool:
+        """Whether a request does not come to its end, or no session comes at all."""
+        dialogue = self._dialogue
+        if not dialogue.incomplete or dialogue.events != self._events_seen:
+            self._events_seen = dialogue.events
+            self._incomplete_since_us = now
+        if now - self._incomplete_since_us >= REQUEST_US_MAX:
+            return True
+        idle_us = self.services.config.rtsp.session_timeout_s * 1_000_000
+        return not dialogue.sessions and not dialogue.waiting and now - self._heard_us >= idle_us
+
+    def cleared(self) -> None:
+        """Let go of the viewers."""
+        for viewer in self._viewers.values():
+            self.services.fanout.remove(viewer)
+        self._viewers.clear()
+        if self._question is not None:
+            self.services.muxers.cancel(self._question)
+            self._question = None
+
+    def goodbye(self) -> None:
+        """The process stops: say BYE for every viewer, and close."""
+        for viewer in list(self._viewers.values()):
+            self.send(self.services.reports.stop(viewer))
+        self.close("the server stops")
+
+    # ---- as the owner of viewers ------------------------------------------------------------------------
+
+    def started(self, viewer: Viewer) -> None:
+        """The viewer took its first frame."""
+        self.send(self.services.reports.start(viewer))
+
+    def ended(self, viewer: Viewer, reason: str) -> None:
+        """The viewer's stream is over."""
+        self.services.log.info("viewer_ended", peer=self.peer, stream=viewer.stream.name, reason=reason)
+        session = next(name for name, other in self._viewers.items() if other is viewer)
+        del self._dialogue.sessions[session]
+        self._end(session)
+        if not self._dialogue.sessions:
+            self.finish()
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Do what the dialogue says, until it has nothing more, or replies pile up."""
+        requests = self._dialogue.requests
+        while not self.closed and self.finishing_us is None:
+            if self.outlet.queued_bytes >= REPLIES_QUEUED_BYTES_MAX:
+                self.services.counters.reply_queues_full += 1
+                break
+            step = self._dialogue.next_step()
+            if step is None:
+                break
+            self._do(step)
+        self.services.counters.rtsp_requests += self._dialogue.requests - requests
+        if not self.closed and self.finishing_us is None:
+            self.read_on(self._dialogue.buffered_bytes < INPUT_BYTES_MAX)
+
+    def _do(self, step: Step) -> None:
+        services = self.services
+        match step:
+            case Reply(data, fault):
+                services.counters.rtsp_errors += fault
+                self.send(data)
+            case Describe(stream):
+                deadline_us = now_us() + services.config.viewer.source_wait_ms * 1000
+                self._question = services.muxers.describe(stream, deadline_us, self._answered)
+            case Play(session, user_agent):
+                viewer = self._viewers.get(session.id)
+                if viewer is None:
+                    viewer = self._viewers[session.id] = services.fanout.add(
+                        session.stream, self, self.outlet, Framing.INTERLEAVED, session.channels,
+                        self.peer, user_agent,
+                    )  # fmt: skip
+                viewer.channels = session.channels  # a SETUP while it was paused may have changed them
+                services.fanout.read_start(viewer)
+            case Pause(session):
+                services.fanout.read_stop(self._viewers[session.id])
+            case End(session):
+                self._end(session.id)
+            case Feedback(session, data):
+                if parse_reports(data) is None:
+                    services.counters.rtcp_ignored += 1
+                else:
+                    services.counters.reports_received += 1
+            case Close(reason):
+                services.log.debug("connection_refused", peer=self.peer, reason=reason)
+                self.finish()
+
+    def _answered(self, sdp: str, error: str) -> None:
+        self._question = None
+        if error:
+            self._dialogue.refused(error)
+        else:
+            self._dialogue.described(sdp)
+        self._go_on()
+
+    def _end(self, session: str) -> None:
+        """No frame is begun any more; the one that is unfinished goes out before the BYE."""
+        viewer = self._viewers.pop(session, None)
+        if viewer is not None:
+            self.services.fanout.remove(viewer)
+            self.send(self.services.reports.stop(viewer))

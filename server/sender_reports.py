@@ -1,0 +1,72 @@
+"""When each RTSP viewer gets its sender report, and what is in it (RFC 3550 section 6)."""
+
+from collections import deque
+from collections.abc import Callable
+
+from common.clock import RTP_WRAP, ticks_90k
+from server.counters import Counters
+from server.fanout import Viewer
+from server.frame_buffers import payload_octets
+from server.rtcp import goodbye, ntp_time, sender_report
+from server.rtsp_message import encode_interleaved
+
+INTERVAL_US = 5_000_000  # RFC 3550 6.2: the recommended minimum
+AGE_MAX_US = 10_000_000  # a frame older than this was timed on another host's clock
+
+
+class SenderReports:
+    """The first report of each viewer at once, the others every INTERVAL_US; and the goodbyes.
+
+    clock: monotonic, wall: since 1970; both in µs. cname: names this host's clock.
+    """
+
+    def __init__(self, counters: Counters, clock: Callable[[], int], wall: Callable[[], int], cname: str) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._wall = wall
+        self._cname = cname
+        self._due: deque[tuple[int, Viewer]] = deque()  # in order, for all wait equally long
+
+    @property
+    def due_us(self) -> int | None:
+        """When `tick` has something to do."""
+        return self._due[0][0] if self._due else None
+
+    def start(self, viewer: Viewer) -> bytes:
+        """The first report, framed, for a viewer that has its first frame; more come by `tick`."""
+        self._due.append((self._clock() + INTERVAL_US, viewer))
+        self._counters.reports_sent += 1
+        return self._framed(viewer, sender_report)
+
+    def stop(self, viewer: Viewer) -> bytes:
+        """The goodbye, framed; nothing for a viewer that never had a frame."""
+        return self._framed(viewer, goodbye) if viewer.last is not None else b""
+
+    def tick(self) -> None:
+        """Send the reports that are due. A viewer that is behind gets its next one instead."""
+        now_us = self._clock()
+        while self._due and self._due[0][0] <= now_us:
+            _, viewer = self._due.popleft()
+            if viewer not in viewer.stream.viewers:
+                continue
+            self._due.append((now_us + INTERVAL_US, viewer))
+            if viewer.outlet.blocked or not viewer.flow.reading:
+                continue
+            try:
+                viewer.outlet.write(self._framed(viewer, sender_report))
+            except OSError as error:
+                viewer.owner.broken(error)
+            else:
+                self._counters.reports_sent += 1
+
+    def _framed(self, viewer: Viewer, make: Callable[[int, int, int, int, int, str], bytes]) -> bytes:
+        last, offset = viewer.last, viewer.offset
+        assert last is not None
+        ssrc = last.ssrc if offset.ssrc is None else offset.ssrc
+        passed_us = self._clock() - last.time_us  # since the frame, for the wall clock goes on
+        if not 0 <= passed_us < AGE_MAX_US:
+            passed_us = 0
+        clock = (last.clock + offset.clock + ticks_90k(passed_us)) % RTP_WRAP
+        octets = payload_octets(viewer.bytes_sent, viewer.packets_sent)
+        data = make(ssrc, ntp_time(self._wall()), clock, viewer.packets_sent, octets, self._cname)
+        return encode_interleaved(viewer.channels[1], data)

@@ -1,0 +1,149 @@
+"""The server process: the only event loop of the package."""
+
+import gc
+import socket
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from common.clock import now_us
+from common.errors import SettingsError
+from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
+from common.role import Role
+from server.connections import Connection, Listener, Services, resolve
+from server.counters import Counters
+from server.fanout import Fanout, Viewer
+from server.figures_desk import FiguresDesk
+from server.http_connection import REFUSAL as HTTP_REFUSAL
+from server.http_connection import HttpConnection
+from server.muxer_client import MuxerClient
+from server.poller import READ, Poller, wake
+from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
+from server.rtsp_connection import RtspConnection
+from server.sender_reports import SenderReports
+
+SWEEP_INTERVAL_US = 1_000_000
+WAIT_US_MAX = 1_000_000
+
+
+class Worker:
+    """One server process."""
+
+    def __init__(self, role: Role, index: int) -> None:
+        config = role.config
+        if not 0 <= index < config.processes.servers:
+            raise SettingsError(f"--index {index}: there are {config.processes.servers} servers, counted from 0")
+        self._role = role
+        self._counters = Counters()
+        self._poller = Poller()
+        self._muxers = MuxerClient(
+            role.context, self._poller, config.runtime_dir, role.name, config.processes.muxers,
+            config.streams, self._counters, role.log, now_us,
+        )  # fmt: skip
+        self._fanout = Fanout(config.streams, self._muxers.send, self._counters, now_us)
+        self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
+        self._figures_desk = FiguresDesk(role, now_us)
+        self._services = Services(
+            config, self._poller, self._counters, self._fanout, self._muxers, self._reports,
+            self._figures_desk, role.log,
+        )  # fmt: skip
+        address = resolve(config.host)
+        self._rtsp = Listener(self._services, address, config.rtsp.port, self._rtsp_connection, RTSP_REFUSAL)
+        self._http = Listener(self._services, address, config.http.port, self._http_connection, HTTP_REFUSAL)
+        self._services.ports = {"rtsp": self._rtsp.port, "http": self._http.port}
+        self._poller.add(role.wake_fd, READ, wake)
+        self._poller.add(role.control.fileno(), READ, wake)
+        self._sweep_us = 0
+
+    def run(self) -> None:
+        """Work until the role is to stop."""
+        self._role.ready(self._services.ports)
+        gc.collect()
+        gc.freeze()
+        try:
+            busy = False
+            while not self._role.stopping:
+                self._poller.poll(0 if busy else self._wait_us())
+                self._muxers.tick()
+                self._reports.tick()
+                now = now_us()
+                if now >= self._sweep_us:
+                    self._sweep_us = now + SWEEP_INTERVAL_US
+                    self._sweep(now)
+                self._role.tick(now, self._figures)
+                self._figures_desk.poll()
+                busy = self._muxers.drain(self._fanout)  # last: nothing is sent to a muxer after it found nothing
+        finally:
+            self._close()
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _wait_us(self) -> int:
+        due = [self._muxers.due_us, self._sweep_us, self._reports.due_us, self._figures_desk.due_us]
+        return min(WAIT_US_MAX, min(at for at in due if at is not None) - now_us())
+
+    def _sweep(self, now: int) -> None:
+        self._rtsp.sweep(now)
+        self._http.sweep(now)
+        self._counters.connections = len(self._rtsp.connections) + len(self._http.connections)
+        self._counters.muxers_up = self._muxers.up
+        for stream in self._fanout.streams.values():
+            for viewer in stream.viewers:
+                if viewer.unlogged_drops:
+                    age_us = viewer.last.age_us if viewer.last is not None else 0
+                    self._role.log.info(
+                        "viewer_slow", viewer=self._viewer_id(viewer), stream=stream.name, peer=viewer.peer,
+                        dropped=viewer.unlogged_drops, age_ms=age_us // 1000,
+                    )  # fmt: skip
+                    viewer.unlogged_drops = 0
+
+    def _figures(self) -> RoleFigures:
+        now = now_us()
+        viewers = [viewer for stream in self._fanout.streams.values() for viewer in stream.viewers]
+        return RoleFigures(
+            counters=msgspec.structs.asdict(self._counters),
+            viewers=[self._viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]],
+        )
+
+    def _viewer_figures(self, viewer: Viewer, now: int) -> ViewerFigures:
+        return ViewerFigures(
+            id=self._viewer_id(viewer),
+            stream=viewer.stream.name,
+            transport=viewer.framing.value,
+            peer=viewer.peer,
+            user_agent=viewer.user_agent,
+            state="reading" if viewer.flow.reading else "stopped",
+            age_ms=viewer.last.age_us / 1000 if viewer.last is not None else 0.0,
+            frames_sent=viewer.frames_sent,
+            frames_dropped=viewer.frames_dropped,
+            splices=viewer.splices,
+            bytes_sent=viewer.bytes_sent,
+            connected_s=(now - viewer.connected_us) / 1e6,
+        )
+
+    def _viewer_id(self, viewer: Viewer) -> str:
+        return f"{self._role.name}-{viewer.number}"
+
+    def _rtsp_connection(
+        self, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
+    ) -> Connection:
+        return RtspConnection(self._services, sock, peer, on_closed)
+
+    def _http_connection(
+        self, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
+    ) -> Connection:
+        return HttpConnection(self._services, sock, peer, on_closed)
+
+    def _close(self) -> None:
+        for listener in (self._rtsp, self._http):
+            listener.close()
+            for connection in list(listener.connections):
+                connection.goodbye()
+        self._muxers.close()
+        self._poller.close()
+
+
+def _wall_us() -> int:
+    """The wall clock, µs since 1970."""
+    return time.time_ns() // 1000
