@@ -1,13 +1,16 @@
-"""The picture size in a sequence parameter set (ITU-T H.264 7.3.2.1.1, H.265 7.3.2.2). Pure.
+"""What a sequence parameter set says of size and picture order (ITU-T H.264 7.3.2.1.1, H.265 7.3.2.2). Pure.
 
-Both functions take one NAL unit with its header, without start code; MediaError says that it is malformed.
+All functions take one NAL unit with its header, without start code; MediaError says that it is malformed.
 """
+
+from typing import NamedTuple
 
 from common.errors import MediaError
 
 SPS_BYTES_MAX = 4096
 PICTURE_SIDE_MAX = 16888  # H.265 level 6.2; H.264's highest allows 16,888 too
 _EXP_GOLOMB_ZEROS_MAX = 32
+_FIELD_BITS_MAX = 16  # H.264 7.4.2.1.1, H.265 7.4.3.2.1
 _PICTURE_ORDER_CYCLE_MAX = 255  # H.264 7.4.2.1.1
 _SUB_WIDTH = (1, 2, 2, 1)  # by chroma_format_idc: monochrome, 4:2:0, 4:2:2, 4:4:4
 _SUB_HEIGHT = (1, 2, 1, 1)
@@ -15,7 +18,29 @@ _SUB_HEIGHT = (1, 2, 1, 1)
 _HIGH_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 
 
-class _Bits:
+class H264Sps(NamedTuple):
+    """width, height: in pixels as shown, after cropping. order_type: pic_order_cnt_type. *_bits: of the field
+    of that name in a slice header; order_lsb_bits is 0 unless order_type is 0."""
+
+    width: int
+    height: int
+    separate_planes: bool
+    frame_num_bits: int
+    order_type: int
+    order_lsb_bits: int
+    frames_only: bool
+
+
+class H265Sps(NamedTuple):
+    """As H264Sps."""
+
+    width: int
+    height: int
+    separate_planes: bool
+    order_lsb_bits: int
+
+
+class Bits:
     """The bits of a raw byte sequence payload, read in order."""
 
     def __init__(self, nal: bytes | memoryview, header_bytes: int) -> None:
@@ -54,7 +79,12 @@ class _Bits:
 
 def h264_picture_size(sps: bytes | memoryview) -> tuple[int, int]:
     """(width, height) in pixels as shown, after cropping."""
-    bits = _Bits(sps, header_bytes=1)
+    return h264_sps(sps)[:2]
+
+
+def h264_sps(sps: bytes | memoryview) -> H264Sps:
+    """All of it that is of use here."""
+    bits = Bits(sps, header_bytes=1)
     profile = bits.u(8)
     bits.skip(16)  # constraint flags, level
     bits.ue()  # seq_parameter_set_id
@@ -73,10 +103,11 @@ def h264_picture_size(sps: bytes | memoryview) -> tuple[int, int]:
             for index in range(12 if chroma == 3 else 8):
                 if bits.u(1):
                     _skip_scaling_list(bits, 16 if index < 6 else 64)
-    bits.ue()  # log2_max_frame_num_minus4
+    frame_num_bits = _field_bits(bits)  # log2_max_frame_num_minus4
     order_type = bits.ue()
+    order_lsb_bits = 0
     if order_type == 0:
-        bits.ue()  # log2_max_pic_order_cnt_lsb_minus4
+        order_lsb_bits = _field_bits(bits)  # log2_max_pic_order_cnt_lsb_minus4
     elif order_type == 1:
         bits.skip(1)  # delta_pic_order_always_zero_flag
         bits.se()  # offset_for_non_ref_pic
@@ -101,10 +132,13 @@ def h264_picture_size(sps: bytes | memoryview) -> tuple[int, int]:
         left, right, top, bottom = (bits.ue() for _ in range(4))
         width -= (left + right) * _SUB_WIDTH[unit]
         height -= (top + bottom) * _SUB_HEIGHT[unit] * field_factor
-    return _sane(width, height)
+    width, height = _sane(width, height)
+    return H264Sps(
+        width, height, bool(separate_planes), frame_num_bits, order_type, order_lsb_bits, bool(frames_only)
+    )
 
 
-def _skip_scaling_list(bits: _Bits, size: int) -> None:
+def _skip_scaling_list(bits: Bits, size: int) -> None:
     """H.264 7.3.2.1.1.1."""
     last = following = 8
     for _ in range(size):
@@ -115,7 +149,12 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
 
 def h265_picture_size(sps: bytes | memoryview) -> tuple[int, int]:
     """(width, height) in pixels as shown, after the conformance window."""
-    bits = _Bits(sps, header_bytes=2)
+    return h265_sps(sps)[:2]
+
+
+def h265_sps(sps: bytes | memoryview) -> H265Sps:
+    """All of it that is of use here."""
+    bits = Bits(sps, header_bytes=2)
     bits.skip(4)  # sps_video_parameter_set_id
     sub_layers = bits.u(3)  # less one
     bits.skip(1)  # sps_temporal_id_nesting_flag
@@ -131,10 +170,13 @@ def h265_picture_size(sps: bytes | memoryview) -> tuple[int, int]:
         left, right, top, bottom = (bits.ue() for _ in range(4))
         width -= (left + right) * _SUB_WIDTH[unit]
         height -= (top + bottom) * _SUB_HEIGHT[unit]
-    return _sane(width, height)
+    bits.ue()  # bit_depth_luma_minus8
+    bits.ue()  # bit_depth_chroma_minus8
+    order_lsb_bits = _field_bits(bits)  # log2_max_pic_order_cnt_lsb_minus4
+    return H265Sps(*_sane(width, height), bool(separate_planes), order_lsb_bits)
 
 
-def _skip_profile_tier_level(bits: _Bits, sub_layers: int) -> None:
+def _skip_profile_tier_level(bits: Bits, sub_layers: int) -> None:
     """H.265 7.3.3, with profilePresentFlag 1."""
     bits.skip(88 + 8)
     present = [(bits.u(1), bits.u(1)) for _ in range(sub_layers)]
@@ -142,6 +184,14 @@ def _skip_profile_tier_level(bits: _Bits, sub_layers: int) -> None:
         bits.skip(2 * (8 - sub_layers))
     for profile, level in present:
         bits.skip(88 * profile + 8 * level)
+
+
+def _field_bits(bits: Bits) -> int:
+    """The length of a field that is given as log2 of its range, less 4: from 4 to 16 bits."""
+    size = bits.ue() + 4
+    if size > _FIELD_BITS_MAX:
+        raise MediaError("the sequence parameter set is damaged")
+    return size
 
 
 def _sane(width: int, height: int) -> tuple[int, int]:
