@@ -5,6 +5,7 @@ monotonic clock, so that they go on across restarts of any process. Pure: no clo
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -46,12 +47,12 @@ class Track(msgspec.Struct, frozen=True, array_like=True):
     """
 
     codec: Codec
-    width: int = 0
-    height: int = 0
-    fps: float = 0.0
-    sample_rate_hz: int = 0
-    channels: int = 0
-    config: bytes = b""
+    width: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    height: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    fps: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
+    sample_rate_hz: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
+    channels: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    config: Annotated[bytes, msgspec.Meta(max_length=CONFIG_BYTES_MAX)] = b""
 
     @property
     def audio(self) -> bool:
