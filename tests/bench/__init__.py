@@ -1,0 +1,31 @@
+"""What framegate costs, beside a C loop and other servers, in one command.
+
+    python -m tests.bench                                   rows: load; 1, 100, 500, 1000, 2000 viewers; 3 times
+    python -m tests.bench --rows all --plot cost.png        everything
+    python -m tests.bench --viewers 100 --repeats 1 --servers framegate,c        a quick look
+    python -m tests.bench.mux                               muxing alone
+
+To be run in the checkout, by the Python that framegate is installed in. Needs a C compiler, and for the peers
+what `peers.py` says; a server that cannot be had is left out and the reason printed under the table. Nothing
+leaves 127.0.0.1. The clip, the C programs and the peers are made once, in ~/.cache/framegate-bench.
+
+Rows
+    load      CPU seconds of all processes of the server per GB delivered to N viewers, late frames, memory
+    join      N viewers who join at the same moment: until the last of them has its first byte of media
+    age       from the frame's time (capture's publish) to its last byte at the viewer; framegate and C only
+    spliced   framegate only: load once every viewer has been spliced (by not reading for 5 s)
+    streams   framegate only: 50 streams with one viewer each, as a share of one core
+
+How to read the table
+    s/GB      CPU seconds per 10^9 bytes that arrived, RTP, RTSP and TS headers included; (least to most)
+    × C       that, divided by the C baseline's in the same repetition; the median over repetitions
+    ÷ fg      that, divided by framegate's in the same repetition: so many times cheaper is framegate
+    late      share of the frames due that came over 1.25 frames' time after they were due (see sink.c). Peers
+              that ffmpeg pushes to also show ffmpeg's own pacing there
+    kB/viewer resident memory of the processes that hold viewers, beyond what it was before the first one came
+    note      what makes the line doubtful: viewers that did not join, a sink that was itself late, and so on
+
+All servers are measured in turn within each repetition, in another order in each, so that a slow minute of the
+machine hits them all. On a machine that does other work trust the ratios only, and those little: look at the
+spread. Viewers (sink.c), feeders and server share the machine's cores unless `--pin` parts them.
+"""
