@@ -24,10 +24,10 @@ def describe_ts(
     (5.2); the version grows with every change. bitrate_bps, fps: 0 for unknown, then left out. host: the IPv4 or
     IPv6 address in the origin.
     """
-    session_name = name.translate(_CONTROLS).strip()[:NAME_CHARACTERS_MAX] or "-"
+    session_name = _text(name).strip()[:NAME_CHARACTERS_MAX] or "-"
     family = "IP6" if ":" in host else "IP4"
     unspecified = "::" if ":" in host else "0.0.0.0"
-    origin = "".join(host.translate(_CONTROLS).split())
+    origin = "".join(_text(host).split()) or unspecified
     lines = [
         "v=0",
         f"o=- {session_id} {version} IN {family} {origin}",
@@ -44,3 +44,8 @@ def describe_ts(
     if fps > 0:
         lines.append(f"a=framerate:{fps:.6g}")
     return "".join(f"{line}\r\n" for line in lines)
+
+
+def _text(text: str) -> str:
+    """`text` as it may stand in a line: no control characters, no lone surrogates."""
+    return text.translate(_CONTROLS).encode(errors="ignore").decode()
