@@ -53,7 +53,8 @@ class RoleFigures(msgspec.Struct):
 
 
 class ProcessFigures(msgspec.Struct):
-    """One process, as the supervisor sees it. state: starting | up | backoff | failed."""
+    """One process, as the supervisor sees it. state: waiting | starting | up | backoff | failed |
+    ended (while the instance stops)."""
 
     role: str
     name: str

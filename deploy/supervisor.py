@@ -166,9 +166,8 @@ class Supervisor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self._children.values():  # none, unless a fault of ours ended the loop
+        for child in self._children.values():  # none, unless a fault of ours, or of the kernel's, left some
             child.popen.kill()
-            child.popen.wait(1)
             os.close(child.pidfd)
         self._control.close()
         self._context.term()
