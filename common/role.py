@@ -19,9 +19,9 @@ import zmq
 from common import config as settings
 from common import logs, sockets, wire
 from common.endpoints import control_endpoint
-from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, SettingsError
+from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, MessageError, SettingsError
 from common.figures import RoleFigures
-from common.messages import Ready, Report
+from common.messages import Figures, FiguresRequest, Ready, Report
 
 REPORT_INTERVAL_US = 1_000_000
 READY_WAIT_MS = 1000
@@ -71,6 +71,29 @@ class Role:
             self._report_at_us = now_us + REPORT_INTERVAL_US
             self._tell(wire.encode(Report(self.role, self.name, os.getpid(), msgspec.json.encode(figures()))))
 
+    @property
+    def control(self) -> sockets.Socket:
+        """The line to the supervisor, to poll (edge-triggered) where `ask_figures` is used."""
+        return self._control
+
+    def ask_figures(self, request: int) -> bool:
+        """Ask the supervisor for all figures; False where there is none. `figures_answers` has the answer."""
+        return self._tell(wire.encode(FiguresRequest(request)))
+
+    def figures_answers(self) -> list[Figures]:
+        """The answers that have come since the last call."""
+        answers: list[Figures] = []
+        while True:
+            try:
+                message, _ = wire.decode(self._control.recv_multipart(zmq.DONTWAIT))
+            except zmq.Again:
+                return answers
+            except MessageError as error:
+                self.log.debug("message_refused", sender="supervisor", reason=str(error))
+                continue
+            if isinstance(message, Figures):
+                answers.append(message)
+
     def close(self) -> None:
         """Release the sockets. The process is about to end."""
         signal.set_wakeup_fd(-1)
@@ -82,11 +105,12 @@ class Role:
     def _note_stop(self, _number: int, _frame: object) -> None:
         self.stopping = True
 
-    def _tell(self, frames: list[wire.Buffer]) -> None:
+    def _tell(self, frames: list[wire.Buffer]) -> bool:
         try:
             self._control.send_multipart(frames, zmq.DONTWAIT)
         except zmq.Again:
-            pass  # no supervisor (started by hand), or a hanging one: the missing report says enough
+            return False  # no supervisor (started by hand), or a hanging one: the missing report says enough
+        return True
 
 
 def run(role: str, name: str, config_file: str, loop: Callable[[Role], None]) -> int:
