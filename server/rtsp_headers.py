@@ -90,12 +90,12 @@ def format_interleaved(channels: Pair) -> str:
 
 
 def _parse_transport(text: str) -> Transport | None:
-    protocol, *rest = (part.strip() for part in _split(text, ";"))
-    lower = _LOWER.get(protocol.upper())
+    parts = [part.strip() for part in _split(text, ";")]
+    lower = _LOWER.get(parts[0].upper()) if parts else None
     if lower is None:
         return None
     parameters: dict[str, str] = {}
-    for parameter in rest[:PARAMETERS_MAX]:
+    for parameter in parts[1 : 1 + PARAMETERS_MAX]:
         name, _, value = parameter.partition("=")
         parameters.setdefault(name.strip().lower(), value.strip())
     return Transport(

@@ -65,7 +65,8 @@ class Headers:
     def all(self, name: str) -> str | None:
         """All values of a header that is a list, joined by commas; None if it is not there."""
         wanted = name.lower()
-        return ",".join(value for key, value in self._fields if key == wanted) or None
+        values = [value for key, value in self._fields if key == wanted]
+        return ",".join(values) if values else None
 
 
 class Request(msgspec.Struct, frozen=True):

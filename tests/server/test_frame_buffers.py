@@ -1,0 +1,62 @@
+"""One frame in every form its viewers need."""
+
+import pytest
+
+from server.frame_buffers import SHARED, FrameBuffers, Framing, form, is_frame_size, payload_octets
+from server.header_numbers import NONE, Offset
+from tests.support.frame_source import FrameSource, Judge
+
+FRAME = FrameSource(sequence=65535, clock_base=100, counters=[1, 2, 3, 4]).frame(sync=True, packets=20)
+OTHER = Offset(10, 20, 30, (1, 15, 2, 0))
+
+
+def test_the_muxers_own_form_is_the_very_buffer() -> None:
+    buffers = FrameBuffers(FRAME.message, FRAME.data)
+    assert buffers.get(SHARED) is FRAME.data
+    assert buffers.get(form(Framing.INTERLEAVED, 0, NONE)) is FRAME.data
+
+
+def test_each_form_is_made_once() -> None:
+    buffers = FrameBuffers(FRAME.message, FRAME.data)
+    for wanted in (form(Framing.TS, 0, NONE), form(Framing.INTERLEAVED, 4, NONE), form(Framing.TS, 0, OTHER)):
+        assert buffers.get(wanted) is buffers.get(wanted)
+    assert FRAME.data == FrameBuffers(FRAME.message, FRAME.data).get(SHARED)  # and the original is untouched
+
+
+def test_ts_does_not_show_rtp_numbers() -> None:
+    assert form(Framing.TS, 7, OTHER) == form(Framing.TS, 0, Offset(counters=OTHER.counters))
+    assert form(Framing.INTERLEAVED, 7, OTHER) != form(Framing.INTERLEAVED, 0, OTHER)
+
+
+@pytest.mark.parametrize("offset", [NONE, OTHER])
+@pytest.mark.parametrize("channel", [0, 6, 254])
+def test_interleaved(channel: int, offset: Offset) -> None:
+    data = bytes(FrameBuffers(FRAME.message, FRAME.data).get(form(Framing.INTERLEAVED, channel, offset)))
+    judge = Judge(channel=channel)
+    judge.receive(data)
+    assert not judge.unfinished
+    assert judge.frames == [(1, 0)]
+    assert judge.sequence == (65535 + 3 + offset.sequence) % 65536
+    assert judge.clock == 100 + offset.clock
+    assert judge.ssrc == (FRAME.message.ssrc if offset.ssrc is None else offset.ssrc)
+    counters = [judge.ts[at + 3] & 15 for at in (0, 188, 376)]
+    assert counters == [(a + b) % 16 for a, b in zip((1, 2, 3), offset.counters[:3], strict=True)]
+
+
+@pytest.mark.parametrize("offset", [NONE, OTHER])
+def test_ts(offset: Offset) -> None:
+    data = bytes(FrameBuffers(FRAME.message, FRAME.data).get(form(Framing.TS, 0, offset)))
+    assert len(data) == 22 * 188
+    judge = Judge(framed=False)
+    judge.receive(data)
+    assert judge.frames == [(1, 0)]
+    assert data[3] & 15 == (1 + offset.counters[0]) % 16
+
+
+def test_sizes() -> None:
+    good = {16 + 188 * packets + row * 1332 for row in range(3) for packets in range(1, 8)}
+    assert {size for size in range(3 * 1332 + 1) if is_frame_size(size)} == good
+
+
+def test_octets() -> None:
+    assert payload_octets(len(FRAME.data), 4) == 22 * 188

@@ -1,0 +1,95 @@
+"""A viewer's own header numbers: they go on without a gap, whatever is left out."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.messages import FrameMessage
+from server.header_numbers import NONE, Mark, Offset, next_offset
+from tests.support.frame_source import FrameSource, SourceFrame
+
+COUNTER = st.integers(0, 15)
+OFFSETS = st.builds(
+    Offset,
+    st.integers(0, 65535),
+    st.integers(0, (1 << 32) - 1),
+    st.none() | st.just(9),
+    st.tuples(COUNTER, COUNTER, COUNTER, COUNTER),
+)
+
+
+def mark(frame: SourceFrame) -> Mark:
+    return Mark(frame.message, len(frame.data), frame.message.time_us)
+
+
+def own(offset: Offset, frame: FrameMessage) -> tuple[int, list[int], int]:
+    """The sequence, counters and SSRC that the viewer gets `frame` with."""
+    counters = [(a + b) % 16 for a, b in zip(frame.counters, offset.counters, strict=True)]
+    return (
+        (frame.sequence + offset.sequence) % 65536, counters, frame.ssrc if offset.ssrc is None else offset.ssrc
+    )  # fmt: skip
+
+
+def test_a_mark_is_where_the_next_frame_begins() -> None:
+    source = FrameSource(sequence=65535, counters=[15, 0, 14, 3])
+    first, second = source.frame(sync=True, packets=20), source.frame()
+    found = mark(first)
+    assert (found.packets, found.sequence, found.counters) == (4, 3, (0, 1, 2, 3))
+    assert found.position == (1, 0)
+    assert found.is_followed_by(second.message)
+    assert not found.is_followed_by(source.frame().message)
+    assert not found.is_followed_by(first.message)
+    assert Mark(first.message, len(first.data), 70_000).age_us == 70_000
+
+
+def test_the_first_frame_gives_its_numbers() -> None:
+    frame = FrameSource(sequence=77).frame(sync=True)
+    assert next_offset(None, Offset(5, 6, 7, (1, 2, 3, 4)), frame.message) == NONE
+
+
+@given(OFFSETS, st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.integers(1, 30)), min_size=1, max_size=20))
+def test_whatever_is_left_out_the_viewers_numbers_are_contiguous(
+    offset: Offset, frames: list[tuple[bool, int, int]]
+) -> None:
+    source = FrameSource(sequence=65500, ssrc=5)
+    first = source.frame(sync=True)
+    last = mark(first)
+    sequence, counters, ssrc = own(offset, first.message)
+    sequence += 1
+    counters = [(a + b) % 16 for a, b in zip(counters, first.message.counts, strict=True)]
+    for taken, kind, packets in frames:
+        frame = source.frame(kind, packets=packets)
+        if not taken:
+            continue
+        offset = next_offset(last, offset, frame.message)
+        assert own(offset, frame.message) == (sequence % 65536, counters, ssrc)
+        last = mark(frame)
+        sequence += last.packets
+        counters = [(a + b) % 16 for a, b in zip(counters, frame.message.counts, strict=True)]
+    following = source.frame()
+    if frames[-1][0]:
+        assert next_offset(last, offset, following.message) == offset  # in step: the same buffer again
+
+
+@given(OFFSETS, st.integers(0, (1 << 32) - 1), st.integers(1, 1000))
+def test_another_muxer_changes_nothing_for_the_viewer(offset: Offset, clock_base: int, frames_lost: int) -> None:
+    old = FrameSource(epoch=1, ssrc=5, sequence=10)
+    new = FrameSource(epoch=2, ssrc=6, sequence=50_000, clock_base=clock_base, counters=[1, 2, 3, 4])
+    last = old.frame(sync=True)
+    sequence, counters, ssrc = own(offset, last.message)
+    time_us = frames_lost * 40_000
+    frame = new.frame(sync=True, time_us=time_us)
+    changed = next_offset(mark(last), offset, frame.message)
+    counted = [(a + b) % 16 for a, b in zip(counters, last.message.counts, strict=True)]
+    assert own(changed, frame.message) == ((sequence + 1) % 65536, counted, ssrc)
+    passed = (frame.message.clock + changed.clock - last.message.clock - offset.clock) % (1 << 32)
+    assert passed == frames_lost * 3600
+    assert next_offset(mark(frame), changed, new.frame().message) == changed
+
+
+def test_the_ssrc_is_not_named_where_it_is_the_frames_own() -> None:
+    a, b = FrameSource(epoch=1, ssrc=5), FrameSource(epoch=2, ssrc=6)
+    first = a.frame(sync=True)
+    to_b = next_offset(mark(first), NONE, b.frame(sync=True).message)
+    assert to_b.ssrc == 5
+    back = next_offset(Mark(b.frame().message, 1332, 0), to_b, FrameSource(epoch=3, ssrc=5).frame().message)
+    assert back.ssrc is None

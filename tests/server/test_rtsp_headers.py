@@ -1,0 +1,185 @@
+"""RTSP header fields and URLs as values."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.rtsp_headers import (
+    TRANSPORTS_MAX,
+    Range,
+    Transport,
+    Url,
+    accepts_sdp,
+    base_url,
+    format_interleaved,
+    format_session,
+    parse_cseq,
+    parse_list,
+    parse_pair,
+    parse_range,
+    parse_session,
+    parse_transports,
+    parse_url,
+)
+
+URLS = {
+    "rtsp://h/cam": ("h", "cam", "cam"),
+    "rtsp://h:8554/cam/": ("h:8554", "cam", "cam"),
+    "rtsp://h:8554/cam/stream=0": ("h:8554", "cam/stream=0", "cam"),
+    "rtsp://h/cam/stream=0/": ("h", "cam/stream=0", "cam"),
+    "rtsp://h/cam/stream=1": ("h", "cam/stream=1", None),
+    "rtsp://h/cam/more/stream=0": ("h", "cam/more/stream=0", None),
+    "rtsp://h//cam": ("h", "cam", "cam"),
+    "rtsp://user:pass@h/cam": ("h", "cam", "cam"),
+    "rtsp://us@er:p@h/cam": ("h", "cam", "cam"),
+    "RTSP://H/cam": ("H", "cam", "cam"),
+    "rtspu://h/cam": ("h", "cam", "cam"),
+    "rtsps://h/cam": ("h", "cam", "cam"),
+    "rtsp://[::1]:8554/cam": ("[::1]:8554", "cam", "cam"),
+    "rtsp://h/cam?tcp#x": ("h", "cam", "cam"),
+    "rtsp://h/c%61m": ("h", "cam", "cam"),
+    "rtsp://h/a%2Fb": ("h", "a/b", None),
+    "rtsp://h": ("h", "", None),
+    "rtsp://h/": ("h", "", None),
+    "rtsp://": ("", "", None),
+    "/cam": ("", "cam", "cam"),
+    "/cam/stream=0?x": ("", "cam/stream=0", "cam"),
+    "rtsp://h/stream=0": ("h", "stream=0", "stream=0"),  # of an aggregate that VLC left out: no stream's name
+    "*": ("", "", None),
+}
+
+
+@pytest.mark.parametrize(("text", "parts"), URLS.items())
+def test_urls(text: str, parts: tuple[str, str, str | None]) -> None:
+    url = parse_url(text)
+    assert url is not None
+    assert (url.authority, url.path, url.stream) == parts
+    assert url.whole_server is (text == "*")
+
+
+@pytest.mark.parametrize("text", ["", "cam", "http://h/cam", "rtsp:/h/cam", "rtsp//h", "**", "?"])
+def test_what_is_no_url(text: str) -> None:
+    assert parse_url(text) is None
+
+
+def test_base_url_is_what_the_track_is_relative_to() -> None:
+    assert parse_url(base_url("h:1", "cam") + "stream=0") == Url("h:1", "cam/stream=0")
+
+
+TRANSPORTS: dict[str, list[Transport]] = {
+    "RTP/AVP/TCP;unicast;interleaved=0-1": [Transport("TCP", interleaved=(0, 1))],
+    "RTP/AVP/TCP;interleaved=0-1": [Transport("TCP", interleaved=(0, 1))],
+    "rtp/avp/tcp;UNICAST;Interleaved=254-255": [Transport("TCP", interleaved=(254, 255))],
+    "RTP/AVP/TCP;unicast;interleaved=4": [Transport("TCP", interleaved=(4, 5))],
+    "RTP/AVP/TCP;interleaved=9-4": [Transport("TCP", interleaved=(9, 4))],
+    "RTP/AVP/TCP": [Transport("TCP")],
+    "RTP/AVP/TCP;interleaved=255": [Transport("TCP")],
+    "RTP/AVP/TCP;interleaved=2-2": [Transport("TCP")],
+    "RTP/AVP/TCP;interleaved=0-256": [Transport("TCP")],
+    "RTP/AVP/TCP;interleaved=a-b": [Transport("TCP")],
+    "RTP/AVP/TCP;interleaved=": [Transport("TCP")],
+    "RTP/AVP/TCP;interleaved=-1-0": [Transport("TCP")],
+    " RTP/AVP ; unicast ; client_port = 5000-5001 ": [Transport("UDP", client_port=(5000, 5001))],
+    "RTP/AVP;unicast;client_port=5000": [Transport("UDP", client_port=(5000, 5001))],
+    "RTP/AVP/UDP;unicast;client_port=5000-5001": [Transport("UDP", client_port=(5000, 5001))],
+    "RTP/AVP;multicast": [Transport("UDP", multicast=True)],
+    'RTP/AVP;unicast;client_port=5000-5001;mode="PLAY"': [Transport("UDP", client_port=(5000, 5001))],
+    'RTP/AVP/TCP;interleaved=0-1;mode="RECORD"': [Transport("TCP", interleaved=(0, 1), record=True)],
+    "RTP/AVP/TCP;mode=receive": [Transport("TCP", record=True)],
+    'RTP/AVP/TCP;x="a,b;c";interleaved=2-3': [Transport("TCP", interleaved=(2, 3))],
+    "RTP/AVP/TCP;interleaved=0-1;interleaved=2-3": [Transport("TCP", interleaved=(0, 1))],
+    "RTP/SAVP;unicast, MP2T/H2221/UDP;unicast,RTP/AVP/TCP": [Transport("TCP")],
+    "RTP/AVP;unicast;client_port=1-2,RTP/AVP/TCP;interleaved=0-1": [
+        Transport("UDP", client_port=(1, 2)),
+        Transport("TCP", interleaved=(0, 1)),
+    ],
+    "": [],
+    ",,;,": [],
+    "x": [],
+    '"': [],
+    'RTP/AVP/TCP;x="never closed': [Transport("TCP")],
+}
+
+
+@pytest.mark.parametrize(("text", "value"), TRANSPORTS.items())
+def test_transports(text: str, value: list[Transport]) -> None:
+    assert parse_transports(text) == value
+
+
+def test_transports_are_limited() -> None:
+    assert len(parse_transports("RTP/AVP," * 1000)) == TRANSPORTS_MAX
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_the_transport_of_an_answer_can_be_read(first: int, second: int) -> None:
+    [transport] = parse_transports(format_interleaved((first, second)))
+    assert transport == Transport("TCP", interleaved=(first, second) if first != second else None)
+
+
+RANGES: dict[str, Range | None] = {
+    "npt=now-": Range(None, None),
+    "npt=0.000-": Range(0.0, None),
+    "npt=0-": Range(0.0, None),
+    "NPT = 5 - 10.25": Range(5.0, 10.25),
+    "npt=-20": Range(None, 20.0),
+    "npt=1:02:03.5-": Range(3723.5, None),
+    "npt=now-;time=19970123T143720Z": Range(None, None),
+    "npt=7-3": Range(7.0, 3.0),
+    "npt=-": None,
+    "npt=": None,
+    "npt=x-": None,
+    "npt=1.2.3-": None,
+    "smpte=10:07:33-": None,
+    "clock=19961108T143720.25Z-": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize(("text", "value"), RANGES.items())
+def test_ranges(text: str, value: Range | None) -> None:
+    assert parse_range(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", "0"), ("42", "42"), ("007", "007"), ("", None), ("-1", None), ("1a", None),
+                        ("9" * 21, None), ("\u0661", None)]
+)  # fmt: skip
+def test_cseq(text: str, value: str | None) -> None:
+    assert parse_cseq(text) == value
+
+
+def test_session() -> None:
+    assert parse_session(format_session("abc", 60)) == "abc"
+    assert parse_session(" abc ; timeout=60") == "abc"
+    assert parse_session("abc") == "abc"
+    assert parse_session(";timeout=60") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(None, True), ("", True), ("application/sdp", True), ("application/rtsl, application/SDP;level=-2", True),
+     ("*/*", True), ("application/*", True), ("application/rtsl", False), ("text/html,image/*", False)],
+)  # fmt: skip
+def test_accept(text: str | None, value: bool) -> None:
+    assert accepts_sdp(text) is value
+
+
+def test_lists() -> None:
+    assert parse_list(" a, ,b,") == ["a", "b"]
+    assert parse_list(None) == []
+
+
+SEEDS = st.sampled_from([*TRANSPORTS, *RANGES, *URLS])
+
+
+@given(st.text(max_size=100) | st.builds(lambda a, b, c: a + b + c, SEEDS, st.text(max_size=5), SEEDS))
+def test_any_text_is_read_without_an_error(text: str) -> None:
+    parse_transports(text)
+    parse_range(text)
+    parse_cseq(text)
+    parse_session(text)
+    accepts_sdp(text)
+    url = parse_url(text)
+    assert url is None or not url.path.startswith("/")
+    pair = parse_pair(text, 255)
+    assert pair is None or (max(pair) <= 255 and min(pair) >= 0)
