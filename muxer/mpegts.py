@@ -31,7 +31,7 @@ from common.grid import (
     Counters,
     Frame,
     FrameKind,
-)  # fmt: skip
+)
 from common.grid import LEAD_BYTES as ROW_LEAD_BYTES
 from common.sample import SAMPLE_BYTES_MAX, TIME_US_MAX, Sample, Track
 from muxer import psi
@@ -239,11 +239,11 @@ class TsMuxer:
         last = track.with_field[counter + packets - 1 & COUNTER_MASK] if spare else b""
         lead_packets = len(lead) // TS_BYTES
         total = lead_packets + packets
-        # Where the stuffing of the last packet goes into `rest`
+        # The stuffing of the last packet stands before its share of `rest`, which begins at `split`.
         split = (packets - 1) * TS_BODY_BYTES - len(begin)
         if split < 0 and spare:
-            begin += rest
-            begin, rest, split = begin[:split], begin[split:], 0
+            whole = begin + rest
+            begin, rest, split = whole[: len(begin) + split], whole[len(begin) + split :], 0
         if total <= SMALL_PACKETS_MAX:
             flat = b"".join((begin, rest[:split], _STUFFING[spare], rest[split:]) if spare else (begin, rest))
             parts = [b""] * (2 * packets)

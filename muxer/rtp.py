@@ -17,7 +17,7 @@ from common.grid import (
     TS_BODY_BYTES,
     TS_BYTES,
     TS_PER_RTP,
-)  # fmt: skip
+)
 
 RTP_VERSION = 0x80  # version 2, no padding, extension or contributing sources (RFC 3550 5.1)
 MARKER = 0x80  # RFC 2250 section 2: the timestamp is discontinuous

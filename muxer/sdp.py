@@ -6,7 +6,7 @@ The shape is what every known client takes: a media-level `a=control:*` breaks G
 
 NAME_CHARACTERS_MAX = 200
 _KILO = 1000
-_CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233))
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029))
 
 
 def describe_ts(
