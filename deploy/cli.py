@@ -28,6 +28,7 @@ ROLES = {
 }
 ANSWER_WAIT_MS = 3000
 _EXIT_INTERRUPTED = 130
+_WIDTH_OF_NO_TERMINAL = 160  # of a pipe or a file
 
 _DESCRIPTION = "Live cameras to any number of viewers over RTSP and HTTP."
 _EXAMPLES = """\
@@ -178,7 +179,9 @@ def _stats(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(text.decode())
     else:
-        tables.show(msgspec.json.decode(text, type=InstanceFigures), Console(markup=False, highlight=False))
+        width = None if sys.stdout.isatty() else _WIDTH_OF_NO_TERMINAL
+        console = Console(markup=False, highlight=False, width=width)
+        tables.show(msgspec.json.decode(text, type=InstanceFigures), console)
     return EXIT_OK
 
 

@@ -33,12 +33,16 @@ class Meter:
         self._usage: dict[int, Usage] = {}
         self._read_us = -METER_INTERVAL_US
 
+    def due(self, now_us: int) -> bool:
+        """Whether `read` would read anew. Done regularly, a CPU share is that of the last second or so."""
+        return now_us - self._read_us >= METER_INTERVAL_US
+
     def read(self, pids: Sequence[int], now_us: int) -> Mapping[int, Usage]:
         """The usage of each process by its pid. One that has ended meanwhile shows nothing."""
-        due = now_us - self._read_us >= METER_INTERVAL_US
-        if due:
+        known = self._usage
+        if self.due(now_us):
             self._read_us = now_us
-        known = {} if due else self._usage
+            known = {}
         self._usage = {pid: known.get(pid) or self._read_one(pid) for pid in pids}
         self._processes = {pid: process for pid, process in self._processes.items() if pid in self._usage}
         return self._usage

@@ -187,6 +187,8 @@ class Supervisor:
             for child in [self._by_pidfd[fd] for fd in events if fd in self._by_pidfd]:
                 self._bury(child, now)
             self._act(self._policy.tick(now), now)
+            if self._meter.due(now):
+                self._meter.read([os.getpid(), *self._children], now)
         return self._exit_code
 
     # ---- observations ------------------------------------------------------------------------------------
@@ -307,7 +309,7 @@ class Supervisor:
 
     def _collect_figures(self, now: int) -> bytes:
         pids = {child.name: pid for pid, child in self._children.items()}
-        usage = self._meter.read([os.getpid(), *pids.values()], now)
+        usage = self._meter.read([os.getpid(), *self._children], now)
         own = usage[os.getpid()]
         processes = [
             ProcessFigures(

@@ -8,6 +8,10 @@ from rich.table import Table
 from common.figures import InstanceFigures
 
 _VIEWERS_SHOWN_MAX = 50
+_NUMBERS = frozenset({
+    "pid", "CPU", "memory", "up", "restarts", "fps", "Mbit/s", "sync", "viewers", "lost", "age", "frames", "dropped",
+    "sent", "for",
+})  # fmt: skip
 
 
 def show(figures: InstanceFigures, console: Console) -> None:
@@ -17,10 +21,11 @@ def show(figures: InstanceFigures, console: Console) -> None:
          _duration(p.uptime_s), str(p.restarts)]
         for p in figures.processes
     ])  # fmt: skip
-    columns = ["name", "source", "state", "codecs", "picture", "rate", "sync", "viewers", "lost"]
+    columns = ["name", "source", "state", "codecs", "picture", "fps", "Mbit/s", "sync", "viewers", "lost"]
     _print(console, "streams", columns, [
         [s.name, s.source, f"{s.state}: {s.reason}" if s.reason else s.state, " ".join(s.codecs) or "-",
-         f"{s.width}×{s.height} {s.fps:.4g}/s" if s.width else "-", _rate(s.bitrate_bps),
+         f"{s.width}×{s.height}" if s.width else "-", f"{s.fps:.4g}" if s.fps else "-",
+         f"{s.bitrate_bps / 1e6:.2f}" if s.bitrate_bps else "-",
          f"{s.sync_interval_s:.1f} s" if s.sync_interval_s else "-", str(s.viewers), str(s.samples_lost)]
         for s in figures.streams
     ])  # fmt: skip
@@ -40,8 +45,7 @@ def show(figures: InstanceFigures, console: Console) -> None:
 def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        right = column in ("pid", "CPU", "memory", "up", "restarts", "rate", "sync", "lost", "age", "sent", "for")
-        table.add_column(column, justify="right" if right else "left")
+        table.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_plain(cell) for cell in row))
     console.print(table)
@@ -60,7 +64,3 @@ def _duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02} min"
     return f"{whole // 3600}:{whole // 60 % 60:02} h"
-
-
-def _rate(bitrate_bps: int) -> str:
-    return f"{bitrate_bps / 1e6:.2f} Mbit/s" if bitrate_bps else "-"

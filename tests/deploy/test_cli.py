@@ -202,7 +202,7 @@ class TestTables:
         assert rows["muxer-0"] == "muxer-0 42 up 13 % 50 MB 1:01 min 2"
         streams = [" ".join(line.split()) for line in text.splitlines() if line.startswith("door")]
         assert streams == [
-            "door camera:0 live h264 aac 1280×720 25/s 4.00 Mbit/s 2.0 s 1 5",
+            "door camera:0 live h264 aac 1280×720 25 4.00 2.0 s 1 5",
             "door 10.0.0.7:4 rtsp-tcp reading 12 ms 100 3 5.5 MB 2:01 h",
         ]
 
