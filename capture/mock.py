@@ -1,0 +1,212 @@
+"""The `mock:` source: a media file as if it were live, in real time, looped for ever.
+
+Samples are read a little ahead and put in order of their decoding times, across tracks and across the seam of
+two passes, then each is given out when it is due. MJPEG is encoded to H.264, as a camera's is.
+"""
+
+import heapq
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from capture.demux import MediaFile
+from capture.encode import JpegDecoder, PictureEncoder
+from capture.file_tracks import FileSample
+from capture.timeline import GRAIN_US, Placed, Timeline
+from common import clock, config
+from common.errors import SourceError
+from common.sample import Codec, Sample, Track
+from common.source_spec import FileSpec
+
+AHEAD_US = 1_000_000  # each track is read ahead so far, in decoding time
+AHEAD_SAMPLES_MAX = 4000
+AHEAD_BYTES_MAX = 64 << 20
+HEAD_SAMPLES_MAX = 10_000  # looked at to see one sample of each track
+LATE_US_MAX = 1_000_000  # a process that stood still so long goes on from where it stood
+RAW_LATE_US_MAX = 200_000  # MJPEG that is so late is left out, not encoded
+
+
+class MockSource:
+    """See `capture.source.Source`."""
+
+    def __init__(
+        self,
+        spec: FileSpec,
+        settings: config.Stream,
+        now_us: Callable[[], int] = clock.now_us,
+        sleep_s: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._now_us, self._sleep_s = now_us, sleep_s
+        self._path = str(Path(spec.path).expanduser())
+        self._settings = settings
+        self._file: MediaFile | None = None
+        self._samples: Iterator[FileSample] = iter(())
+        self._timeline = Timeline(0, 0)
+        self._ahead: list[tuple[int, int, Placed, FileSample]] = []  # heap, by decoding time
+        self._ahead_bytes = 0
+        self._newest_us: dict[bool, int] = {}  # decoding time of the newest sample, by whether it is audio
+        self._turn = itertools.count()
+        self._in_pass = 0  # samples placed in this pass
+        self._held_us = 0  # how much later than placed everything is now
+        self._known: dict[bool, Track] = {}  # by whether it is audio
+        self._expected: frozenset[bool] = frozenset()  # which tracks there must be before the first sample
+        self._tracks: tuple[Track, ...] = ()
+        self._notes: tuple[str, ...] = ()
+        self._loops = self._damaged = self._stalls = self._dropped_raw = 0
+        self._jpeg: tuple[JpegDecoder, PictureEncoder] | None = None
+        self._ready: deque[Sample] = deque()
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        return self._tracks
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        damaged = self._damaged + (self._file.damaged if self._file is not None else 0)
+        return {
+            "damaged": damaged,
+            "dropped_raw": self._dropped_raw,
+            "loops": self._loops,
+            "jumps": self._timeline.jumps,
+            "stalls": self._stalls,
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes
+
+    def open(self) -> None:
+        file = self._file = MediaFile(self._path)
+        try:
+            self._notes = file.notes
+            self._samples = file.samples()
+            head = _head(self._samples, file.tracks_count)
+            if not head:
+                raise SourceError(f"{self._path}: no whole sample in it")
+        except BaseException:
+            self.close()
+            raise
+        self._timeline = Timeline(min(sample.stamp.decode_us for sample in head), self._now_us())
+        self._expected = frozenset(sample.track.audio for sample in head)
+        for sample in head:
+            self._place(sample)
+            if sample.track.audio not in self._known and sample.track.codec is not Codec.MJPEG:
+                self._note_track(sample.track)
+
+    def read(self, timeout_s: float) -> Sample | None:
+        if self._ready:
+            return self._ready.popleft()
+        self._read_ahead()
+        due_us, _, placed, sample = self._ahead[0]
+        late_us = self._now_us() - due_us - self._held_us
+        if late_us < 0:
+            self._sleep_s(min(timeout_s, -late_us / 1e6))
+            if -late_us > timeout_s * 1e6:
+                return None
+        elif late_us > LATE_US_MAX:
+            self._stalls += 1
+            self._held_us += late_us // GRAIN_US * GRAIN_US
+            late_us = 0
+        heapq.heappop(self._ahead)
+        self._ahead_bytes -= len(sample.data)
+        if sample.track.codec is Codec.MJPEG:
+            self._encode(sample, placed.time_us + self._held_us, late_us)
+            return self._ready.popleft() if self._ready else None
+        self._note_track(sample.track)
+        if not self._tracks:
+            return None  # sound before the first encoded picture
+        time_us, decode_us = placed.time_us + self._held_us, placed.decode_us + self._held_us
+        return Sample(
+            sample.data,
+            time_us,
+            sample.track.codec,
+            sample.sync,
+            None if decode_us == time_us else decode_us,
+        )
+
+    def request_key_frame(self) -> None:
+        if self._jpeg is not None:
+            self._jpeg[1].request_key_frame()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._damaged += self._file.damaged
+            self._file.close()
+            self._file = None
+        self._ahead.clear()
+        self._ready.clear()
+
+    def _read_ahead(self) -> None:
+        """Fill the heap, across the end of the file if need be."""
+        while not self._ahead or (
+            min(self._newest_us.values()) - self._ahead[0][0] < AHEAD_US
+            and len(self._ahead) < AHEAD_SAMPLES_MAX
+            and self._ahead_bytes < AHEAD_BYTES_MAX
+        ):
+            sample = next(self._samples, None)
+            if sample is None:
+                self._begin_pass()
+            else:
+                self._place(sample)
+
+    def _begin_pass(self) -> None:
+        if self._in_pass == 0:
+            raise SourceError(f"{self._path}: no whole sample in it any more")
+        self._in_pass = 0
+        self._timeline.next_pass()
+        self._loops += 1
+        assert self._file is not None
+        self._damaged += self._file.damaged
+        self._file.close()
+        self._file = None
+        self._file = MediaFile(self._path)
+        self._samples = self._file.samples()
+
+    def _place(self, sample: FileSample) -> None:
+        placed = self._timeline.place(sample.track.audio, *sample.stamp)
+        if placed is None:
+            self._damaged += 1
+            return
+        self._in_pass += 1
+        self._newest_us[sample.track.audio] = placed.decode_us
+        self._ahead_bytes += len(sample.data)
+        heapq.heappush(self._ahead, (placed.decode_us, next(self._turn), placed, sample))
+
+    def _encode(self, sample: FileSample, time_us: int, late_us: int) -> None:
+        if self._jpeg is None:
+            self._jpeg = JpegDecoder(), PictureEncoder(self._settings.encode, sample.track.fps)
+        decoder, encoder = self._jpeg
+        if late_us > RAW_LATE_US_MAX:
+            self._dropped_raw += 1
+            return
+        picture = decoder.decode(sample.data)
+        if picture is None:
+            self._damaged += 1
+            return
+        self._ready.extend(encoder.encode(picture, time_us))
+        if encoder.track is not None:
+            self._note_track(encoder.track)
+
+    def _note_track(self, track: Track) -> None:
+        if self._known.get(track.audio) is track:
+            return
+        changed = self._known.get(track.audio) != track
+        self._known[track.audio] = track
+        if changed and self._expected <= self._known.keys():
+            self._tracks = tuple(self._known[audio] for audio in sorted(self._known))
+
+
+def _head(samples: Iterator[FileSample], tracks: int) -> list[FileSample]:
+    """The first samples, so many that each of `tracks` tracks is there, if it is near."""
+    head: list[FileSample] = []
+    seen: set[bool] = set()
+    size = 0
+    for sample in samples:
+        head.append(sample)
+        seen.add(sample.track.audio)
+        size += len(sample.data)
+        if len(seen) == tracks or len(head) == HEAD_SAMPLES_MAX or size > AHEAD_BYTES_MAX:
+            break
+    return head

@@ -1,0 +1,81 @@
+"""When a source runs, when it is tried again, and when it is asked for a key frame. Pure: `now_us` comes in."""
+
+from common.config import Capture
+
+KEY_FRAME_INTERVAL_US = 500_000  # key frames are ten times the size of others: an asker must not set the rate
+STEADY_US = 10_000_000  # a source that ran so long was well: its next fault is retried at once, not late
+
+
+class Demand:
+    """Whether samples are wanted. One that is not on demand is always wanted."""
+
+    def __init__(self, on_demand: bool, settings: Capture) -> None:
+        self._on_demand = on_demand
+        self._idle_us = settings.idle_ms * 1000
+        self._wanted_until_us: int | None = None
+
+    def wanted(self, demanded: bool, now_us: int) -> bool:
+        """demanded: somebody subscribes now. True until `idle_ms` after that ended."""
+        if not self._on_demand:
+            return True
+        if demanded:
+            self._wanted_until_us = now_us + self._idle_us
+        return self._wanted_until_us is not None and now_us < self._wanted_until_us
+
+
+class Retries:
+    """Pauses between the lives of a source that fails: `retry_ms`, doubled to `retry_max_ms`.
+
+    count: failures so far.
+    """
+
+    def __init__(self, settings: Capture) -> None:
+        self.count = 0
+        self._first_us = settings.retry_ms * 1000
+        self._longest_us = max(settings.retry_max_ms, settings.retry_ms) * 1000
+        self._pause_us = self._first_us
+        self._up_since_us: int | None = None
+        self._next_us: int | None = None
+
+    def due(self, now_us: int) -> bool:
+        """Whether the source may be opened now."""
+        return self._next_us is None or now_us >= self._next_us
+
+    def wait_us(self, now_us: int) -> int:
+        """How long until it may."""
+        return 0 if self._next_us is None else max(0, self._next_us - now_us)
+
+    def up(self, now_us: int) -> None:
+        """Its first sample came."""
+        self._up_since_us = now_us
+
+    def failed(self, now_us: int) -> None:
+        """It could not be opened, or read on."""
+        self.count += 1
+        if self._up_since_us is not None and now_us - self._up_since_us >= STEADY_US:
+            self._pause_us = self._first_us
+        self._next_us = now_us + self._pause_us
+        self._pause_us = min(2 * self._pause_us, self._longest_us)
+        self._up_since_us = None
+
+
+class KeyFrameRequests:
+    """Passes requests on, one in KEY_FRAME_INTERVAL_US at most; one that is too early waits, it is not lost."""
+
+    def __init__(self) -> None:
+        self._pending = False
+        self._passed_us: int | None = None
+
+    def ask(self) -> None:
+        """Somebody asks."""
+        self._pending = True
+
+    def passes(self, now_us: int) -> bool:
+        """Whether the source is to be asked now."""
+        if not self._pending:
+            return False
+        if self._passed_us is not None and now_us - self._passed_us < KEY_FRAME_INTERVAL_US:
+            return False
+        self._pending = False
+        self._passed_us = now_us
+        return True

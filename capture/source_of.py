@@ -1,0 +1,23 @@
+"""Which source a text stands for."""
+
+from capture.source import Source
+from common.config import Stream
+from common.source_spec import CameraSpec, FileSpec, GeneratedSpec, SourceSpec
+
+
+def source_of(spec: SourceSpec, settings: Stream) -> Source:
+    """A new source, not yet open. Raises SettingsError for settings that it cannot have."""
+    # Imported here so that a process loads the libraries of its own source only.
+    match spec:
+        case FileSpec():
+            from capture.mock import MockSource
+
+            return MockSource(spec, settings)
+        case CameraSpec():
+            from capture.v4l2 import CameraSource
+
+            return CameraSource(spec, settings)
+        case GeneratedSpec():
+            from capture.generated import GeneratedSource
+
+            return GeneratedSource(spec, settings)

@@ -1,0 +1,174 @@
+"""The loop of a capture process: one source, run while it is wanted, tried again when it fails.
+
+idle      nobody wants samples (on demand only)
+waiting   the source failed; its next life begins when the pause is over
+open      the source is read; samples go out
+"""
+
+import zmq
+
+from capture.policy import Demand, KeyFrameRequests, Retries
+from capture.publisher import Publisher
+from capture.source import Source
+from capture.source_of import source_of
+from common import clock, source_spec
+from common.config import Stream
+from common.endpoints import capture_endpoint
+from common.errors import SettingsError, SourceError
+from common.figures import RoleFigures
+from common.role import Role
+from common.sample import SAMPLE_BYTES_MAX, Sample, Track
+
+READ_WAIT_S = 0.05  # how late a signal, a key-frame request or a new subscriber can be heard
+IDLE_WAIT_MS = 200  # while nothing runs: all of those wake the loop, the report and retries must not be late
+
+
+def run_stream(role: Role, name: str) -> None:
+    """Run the capture of the stream `name` of the settings until `role.stopping`. Raises SettingsError."""
+    stream = role.config.streams.get(name)
+    if stream is None:
+        known = ", ".join(role.config.streams) or "none"
+        raise SettingsError(f"--stream {name}: the settings have no such stream; they have: {known}")
+    if not role.config.runtime_dir:
+        raise SettingsError("runtime_dir is not set: name the directory that all processes of the instance share")
+    publisher = Publisher(role.context, capture_endpoint(role.config.runtime_dir, name))
+    try:
+        _Capture(role, stream, publisher).run()
+    finally:
+        publisher.close()
+
+
+class _Capture:
+    def __init__(self, role: Role, stream: Stream, publisher: Publisher) -> None:
+        self._role = role
+        self._stream = stream
+        self._spec = source_spec.parse(stream.source)
+        self._publisher = publisher
+        self._demand = Demand(stream.on_demand, role.config.capture)
+        self._retries = Retries(role.config.capture)
+        self._requests = KeyFrameRequests()
+        self._source: Source | None = None
+        self._tracks: tuple[Track, ...] = ()
+        self._reason: str | None = None  # why it is down, as said last; None while it is not
+        self._past: dict[str, int] = {}  # counters of past lives
+        self._oversize = 0
+        self._poller = zmq.Poller()
+        self._poller.register(publisher.socket, zmq.POLLIN)
+        self._poller.register(role.wake_fd, zmq.POLLIN)
+
+    def run(self) -> None:
+        self._role.ready()
+        try:
+            while not self._role.stopping:
+                now_us = clock.now_us()
+                self._publisher.receive()
+                if self._publisher.take_key_frame_request():
+                    self._requests.ask()
+                self._turn(now_us)
+                self._role.tick(now_us, self._figures)
+        finally:
+            self._end_life()
+
+    def _turn(self, now_us: int) -> None:
+        """Do what is due, or wait a while."""
+        if not self._demand.wanted(self._publisher.demanded, now_us):
+            self._rest()
+            self._wait(IDLE_WAIT_MS)
+            return
+        try:
+            if self._source is None:
+                if not self._retries.due(now_us):
+                    self._wait(min(IDLE_WAIT_MS, self._retries.wait_us(now_us) // 1000 + 1))
+                    return
+                self._source = self._opened()
+            if self._requests.passes(now_us):
+                self._source.request_key_frame()
+            sample = self._source.read(READ_WAIT_S)
+            if sample is not None:
+                self._publish(self._source, sample)
+        except SourceError as error:
+            self._end_life()
+            self._retries.failed(clock.now_us())
+            self._say_down(str(error))
+
+    def _opened(self) -> Source:
+        source = source_of(self._spec, self._stream)
+        source.open()
+        return source
+
+    def _publish(self, source: Source, sample: Sample) -> None:
+        if not self._tracks:
+            self._tracks = source.tracks
+            self._publisher.begin(self._tracks)
+            self._say_up(source)
+        elif source.tracks is not self._tracks and source.tracks != self._tracks:
+            self._tracks = source.tracks
+            self._publisher.announce(self._tracks)
+            self._role.log.info("tracks_changed", tracks=_in_words(self._tracks))
+        if len(sample.data) > SAMPLE_BYTES_MAX:
+            self._oversize += 1
+            return
+        self._publisher.publish(sample)
+
+    def _say_up(self, source: Source) -> None:
+        self._retries.up(clock.now_us())
+        self._reason = None
+        self._publisher.tell_state(True)
+        self._role.log.info("source_up", source=self._stream.source, tracks=_in_words(self._tracks))
+        for note in source.notes:
+            self._role.log.warning("source_note", note=note)
+
+    def _say_down(self, reason: str) -> None:
+        if reason != self._reason:  # once, not at each try
+            self._reason = reason
+            self._publisher.tell_state(False, reason)
+            self._role.log.warning("source_down", reason=reason)
+
+    def _rest(self) -> None:
+        """Nobody wants it: neither up nor down."""
+        if self._source is not None:
+            self._role.log.info("source_idle", source=self._stream.source)
+        self._end_life()
+        self._publisher.forget_state()
+        self._reason = None
+
+    def _end_life(self) -> None:
+        if self._source is not None:
+            self._past = self._counters()
+            self._source.close()
+        self._source = None
+        self._tracks = ()
+
+    def _wait(self, wait_ms: int) -> None:
+        self._poller.poll(wait_ms)
+
+    def _counters(self) -> dict[str, int]:
+        """Of all lives of the source together."""
+        now = {} if self._source is None else self._source.counters
+        return {name: self._past.get(name, 0) + now.get(name, 0) for name in {**self._past, **now}}
+
+    def _figures(self) -> RoleFigures:
+        publisher = self._publisher
+        return RoleFigures(
+            counters={
+                "samples": publisher.samples,
+                "bytes": publisher.bytes,
+                "key_frames": publisher.key_frames,
+                "key_frame_requests": publisher.requests,
+                "messages_refused": publisher.refused,
+                "subscriptions": publisher.subscriptions,
+                "oversize": self._oversize,
+                "retries": self._retries.count,
+                **self._counters(),
+            }
+        )
+
+
+def _in_words(tracks: tuple[Track, ...]) -> str:
+    """For the log: `h264 1280x720 30 fps, aac 48000 Hz 1 ch`."""
+    return ", ".join(
+        f"{track.codec} {track.sample_rate_hz} Hz {track.channels} ch"
+        if track.audio
+        else f"{track.codec} {track.width}x{track.height} {track.fps:g} fps"
+        for track in tracks
+    )
