@@ -13,13 +13,15 @@ Rows
     load      CPU seconds of all processes of the server per GB delivered to N viewers, late frames, memory
     join      N viewers who join at the same moment: until the last of them has its first byte of media
     age       from the frame's time (capture's publish) to its last byte at the viewer; framegate and C only
-    spliced   framegate only: load once every viewer has been spliced (by not reading for 5 s)
+    spliced   framegate only: load once every viewer has been spliced (by not reading for 10 s)
     streams   framegate only: 50 streams with one viewer each, as a share of one core
 
 How to read the table
     s/GB      CPU seconds per 10^9 bytes that arrived, RTP, RTSP and TS headers included; (least to most)
     × C       that, divided by the C baseline's in the same repetition; the median over repetitions
     ÷ fg      that, divided by framegate's in the same repetition: so many times cheaper is framegate
+    cores     CPU seconds a second; for framegate also by role. Capture and muxer cost the same for any number of
+              viewers: with few of them they are most of s/GB
     late      share of the frames due that came over 1.25 frames' time after they were due (see sink.c). Peers
               that ffmpeg pushes to also show ffmpeg's own pacing there
     kB/viewer resident memory of the processes that hold viewers, beyond what it was before the first one came

@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -115,6 +116,7 @@ def _raise_file_limit() -> None:
 def main() -> int:
     """Run what was asked for; print the table."""
     options = _arguments().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: servers stopped, table printed
     _raise_file_limit()
     default_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "framegate-bench"
     cache = (options.cache or default_cache).absolute()

@@ -19,7 +19,8 @@ ROWS: tuple[Row, ...] = ("load", "join", "age", "spliced", "streams")
 OWN_ROWS: tuple[Row, ...] = ("spliced", "streams")  # only framegate is asked for these
 AGED = ("framegate", "C")  # whose time stamps are this machine's clock
 
-STALL_S = 5.0  # more than socket buffers hold at 4 Mbit/s
+STALL_S = 10.0  # of 4 Mbit/s: more than a send buffer of 4 MB, the kernel's largest by default, holds
+CATCH_UP_S = 8.0  # after it, to read what buffers held and to come upon a sync point
 JOIN_S = 30.0
 SLACK_S = 60.0  # beyond what the sink was asked for, before it is given up
 
@@ -53,7 +54,7 @@ class Run:
     repeat: int
     figures: dict[str, Any] = field(default_factory=dict)
     error: str = ""
-    memory_pids: tuple[int, ...] = ()
+    roles: dict[int, str] = field(default_factory=dict)
     frames_dropped: int | None = None
     viewers_spliced: int | None = None
 
@@ -78,10 +79,24 @@ class Run:
 
     @property
     def memory_kb_per_viewer(self) -> float | None:
-        """Resident kB beyond the base, per viewer."""
-        processes = [entry for entry in self.figures.get("processes", ()) if entry["pid"] in self.memory_pids]
-        grown = sum(entry["rss_kb"] - entry["rss_before_kb"] for entry in processes)
-        return grown / self.case.viewers if processes else None
+        """Resident kB beyond the base, per viewer, of the processes that hold viewers."""
+        if not self.figures:
+            return None
+        holders = [entry for entry in self.figures["processes"] if self._role(entry) in ("server", "")]
+        grown: int = sum(entry["rss_kb"] - entry["rss_before_kb"] for entry in holders)
+        return grown / self.case.viewers
+
+    @property
+    def cores_by_role(self) -> dict[str, float]:
+        """CPU seconds a second of each role; empty for a server without roles."""
+        cores: dict[str, float] = {}
+        for entry in self.figures.get("processes", ()):
+            if role := self._role(entry):
+                cores[role] = cores.get(role, 0.0) + entry["cpu_s"] / self.figures["seconds"]
+        return cores
+
+    def _role(self, process: dict[str, Any]) -> str:
+        return self.roles.get(process["pid"], "supervisor") if self.roles else ""
 
     def spread(self, name: str, what: str) -> float | None:
         """One figure of a distribution: `spread("age_ms", "p99")`."""
@@ -105,14 +120,14 @@ class Run:
             yield f"{figures['lost_packets']} packets lost"
         if figures["sink"]["sweep_max_ms"] > 1000 / FPS / 2:
             yield f"the sink was itself late: {figures['sink']['sweep_max_ms']:.0f} ms"
-        if self.frames_dropped:
+        if self.frames_dropped and self.case.row != "spliced":
             yield f"{self.frames_dropped} frames dropped"
         if self.case.row == "spliced" and (self.viewers_spliced or 0) < self.case.viewers:
             yield f"only {self.viewers_spliced} of {self.case.viewers} viewers spliced"
 
     def document(self) -> dict[str, Any]:
         """For the JSON file: the fields, and what is derived from them."""
-        derived = ("cost_s_per_gb", "cores", "late_share", "memory_kb_per_viewer")
+        derived = ("cost_s_per_gb", "cores", "late_share", "memory_kb_per_viewer", "cores_by_role")
         return asdict(self) | {name: getattr(self, name) for name in derived} | {"notes": list(self.notes())}
 
 
@@ -150,14 +165,15 @@ def _load(setup: Setup, case: Case, server: Server, repeat: int, serving: Servin
         finally:
             assert sink.stdin is not None
             sink.stdin.close()  # lets it go
-    memory_pids = serving.memory_pids or tuple(serving.pids())
-    return Run(case, server.name, repeat, json.loads(line), "", memory_pids, dropped, spliced)
+    return Run(case, server.name, repeat, json.loads(line), "", serving.roles, dropped, spliced)
 
 
 def _sink_arguments(setup: Setup, case: Case, serving: Serving) -> tuple[Sequence[str], float]:
     http = case.transport == "http"
     seconds, warm_s = (2.0, 0.0) if case.row == "join" else (setup.seconds, setup.warm_s)
-    stall_s = STALL_S if case.row == "spliced" else 0.0
+    stall_s = 0.0
+    if case.row == "spliced":
+        stall_s, warm_s = STALL_S, warm_s + CATCH_UP_S
     values: dict[str, object] = {
         "--transport": case.transport,
         "--port": serving.http_port if http else serving.rtsp_port,

@@ -49,14 +49,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Serving:
-    """A server that is up. memory_pids: the processes that hold viewers, all of them where that is empty."""
+    """A server that is up. roles: what each process is, by its id; empty where there are no roles."""
 
     process: subprocess.Popen[bytes]
     rtsp_port: int
     http_port: int = 0
     rtsp_path: str = PATH
     http_path: str = ""
-    memory_pids: tuple[int, ...] = ()
+    roles: dict[int, str] = field(default_factory=dict)
     stats: Callable[[], dict[str, Any]] = field(default=dict)
 
     def pids(self) -> list[int]:
@@ -194,9 +194,9 @@ def framegate() -> Server:
                 figures: dict[str, Any] = json.load(reply)
                 return figures
 
-        servers = tuple(entry["pid"] for entry in stats()["processes"] if entry["role"] == "server")
+        roles = {entry["pid"]: entry["role"] for entry in stats()["processes"]}
         many = "/cam%d" if job.streams > 1 else PATH
-        return Serving(process, rtsp_port, http_port, many, f"{many}.ts", servers, stats)
+        return Serving(process, rtsp_port, http_port, many, f"{many}.ts", roles, stats)
 
     return Server("framegate", version("framegate"), ("rtsp-tcp", "http", "rtsp-udp"), start, streams_max=500)
 

@@ -3,10 +3,10 @@
  *
  *     sink --transport rtsp-tcp|rtsp-udp|http --port P --path /NAME --viewers N --pids PID,PID...
  *          [--seconds 10] [--warm 3] [--at-once 64] [--fps 30] [--sweep-us 4000]
- *          [--streams N] [--stall S] [--receive-bytes N] [--age] [--gro] [--join-seconds 30] [--hold]
+ *          [--streams N] [--stall S] [--age] [--gro] [--join-seconds 30] [--hold]
  *
  * All N viewers join (no more than `at-once` of them at a time, none waits for another), then S seconds pass
- * in which nobody reads (`stall`), then `warm` seconds, then the measuring window of `seconds`. Every address
+ * in which nobody reads and the receive buffers are small (`stall`), then `warm` seconds, then the measuring window of `seconds`. Every address
  * is 127.0.0.1. With `streams`, a "%d" in the path is the viewer's number modulo that. With `hold`, the
  * connections stay open after the figures are printed until standard input ends.
  *
@@ -28,6 +28,7 @@
 #include "viewer.h"
 
 enum { EVENTS_MAX = 512, DATAGRAMS_MAX = 32, DATAGRAM_HEAD_BYTES = 16, SCRATCH_BYTES = 1 << 20 };
+enum { STALL_RECEIVE_BYTES = 32 << 10, RECEIVE_BYTES = 2 << 20 }; /* of a socket, while and after it stalls */
 #define KEEPALIVE_S 20.0
 #define LATE_FRAMES_BEGIN 1.25
 
@@ -275,6 +276,12 @@ static double turn_of(enum phase phase) {
                               : options.seconds;
 }
 
+static void set_receive_bytes(int bytes) {
+    for (int i = 0; i < options.viewers; i++)
+        if (viewers[i].state == PLAYING)
+            setsockopt(viewers[i].control_fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+}
+
 static void begin_window(void) {
     double at_s = now_s();
     measuring = true;
@@ -330,10 +337,14 @@ static void run(int streams) {
             continue;
         if (phase == JOINING)
             take(&joined_at, false);
+        if (phase == STALLED)
+            set_receive_bytes(RECEIVE_BYTES);
         if (phase == MEASURING)
             take(&to, true);
         phase++;
-        if (phase == STALLED && options.stall_s <= 0)
+        if (phase == STALLED && options.stall_s > 0)
+            set_receive_bytes(STALL_RECEIVE_BYTES);
+        else if (phase == STALLED)
             phase = WARMING;
         if (phase == MEASURING) {
             begin_window();
@@ -380,8 +391,6 @@ int main(int argc, char **argv) {
             options.at_once = atoi(value);
         else if (!strcmp(name, "--sweep-us"))
             options.sweep_us = atoi(value);
-        else if (!strcmp(name, "--receive-bytes"))
-            options.receive_bytes = atoi(value);
         else if (!strcmp(name, "--streams"))
             streams = atoi(value);
         else if (!strcmp(name, "--warm"))

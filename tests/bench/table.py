@@ -68,15 +68,23 @@ def _spread(name: str, what: str, form: str, scale: float = 1.0) -> Cell:
     return _median(figure, form)
 
 
+def _by_role(runs: Sequence[Run], _all: Sequence[Run]) -> str:
+    roles = dict.fromkeys(role for run in runs for role in run.cores_by_role)
+    middle = {role: median(run.cores_by_role.get(role, 0.0) for run in runs) for role in roles}
+    return ", ".join(f"{role} {cores:.3f}" for role, cores in middle.items())
+
+
 _LATE = ("late", _median(lambda run: run.late_share, "{:.3%}"))
 _GAP = ("longest gap, ms", _spread("gap_ms", "max", "{:.0f}"))
 _RATE = ("Mbit/s a viewer", _spread("bitrate_bps", "p50", "{:.2f}", 1e-6))
 _MEMORY = ("kB/viewer", _median(lambda run: run.memory_kb_per_viewer, "{:.1f}"))
 _CORES = ("cores", _median(lambda run: run.cores, "{:.3f}"))
+_BY_ROLE = ("of these", _by_role)
 
 COLUMNS: dict[Row, tuple[tuple[str, Cell], ...]] = {
     "load": (
-        ("s/GB", _cost), ("× C", _ratio(BASELINE)), ("÷ fg", _ratio(OURS)), _CORES, _LATE, _GAP, _RATE, _MEMORY,
+        ("s/GB", _cost), ("× C", _ratio(BASELINE)), ("÷ fg", _ratio(OURS)),
+        _CORES, _BY_ROLE, _LATE, _GAP, _RATE, _MEMORY,
     ),
     "join": (
         ("all have media, ms", _median(lambda run: run.figures.get("join_all_ms"), "{:.0f}")),
@@ -91,7 +99,7 @@ COLUMNS: dict[Row, tuple[tuple[str, Cell], ...]] = {
         _LATE,
     ),
     "spliced": (("s/GB", _cost), ("× unspliced", _unspliced_ratio), _LATE, _GAP, _RATE),
-    "streams": (_CORES, ("s/GB", _cost), _LATE, _GAP, _RATE),
+    "streams": (_CORES, _BY_ROLE, ("s/GB", _cost), _LATE, _GAP, _RATE),
 }  # fmt: skip
 
 TITLES: dict[Row, str] = {

@@ -35,7 +35,7 @@ static const char *const state_names[] = {"idle", "connect", "OPTIONS", "DESCRIB
 struct options {
     enum transport transport;
     const char *path;
-    int port, viewers, at_once, sweep_us, receive_bytes, pid_count, pids[256];
+    int port, viewers, at_once, sweep_us, pid_count, pids[256];
     double warm_s, seconds, fps, stall_s, join_s;
     bool age, gro;
 };
@@ -139,9 +139,6 @@ static void viewer_connects(struct viewer *viewer, int index, int streams) {
     viewer->connect_s = now_s();
     viewer->state = CONNECTING;
     viewer->control_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (options.receive_bytes)
-        setsockopt(viewer->control_fd, SOL_SOCKET, SO_RCVBUF, &options.receive_bytes,
-                   sizeof options.receive_bytes);
     setsockopt(viewer->control_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(viewer->control_fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS)
         viewer_dies(viewer, "no connection", strerror(errno));
