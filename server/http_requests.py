@@ -108,8 +108,8 @@ class HttpDialogue:
                 self._request = event
                 self._body_bytes = 0
                 self.requests += 1
-                if event.method not in (b"GET", b"HEAD") or self._h11.they_are_waiting_for_100_continue:
-                    self._route(event)  # whatever body it has, we do not want it
+                if self._h11.they_are_waiting_for_100_continue:
+                    self._route(event)  # the answer says that we do not want the body
             elif isinstance(event, h11.Data):
                 self._body_bytes += len(event.data)
                 if self._body_bytes > BODY_BYTES_MAX:
@@ -126,6 +126,8 @@ class HttpDialogue:
         self.waiting = False
         headers = [("Server", "framegate"), ("Content-Type", content_type), ("Content-Length", str(len(body)))]
         head_only = self._request is not None and self._request.method == b"HEAD"
+        if self._h11.their_state is not h11.DONE:
+            headers.append(("Connection", "close"))  # what follows cannot be told from the rest of the request
         response = h11.Response(
             status_code=status,
             reason=_ERRORS.get(status, "OK"),
@@ -163,7 +165,7 @@ class HttpDialogue:
         """What to say to a client whose request does not end."""
         self._steps.clear()
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self.fail(408, "the request did not come to an end", ("Connection", "close"))
+            self.fail(408, "the request did not come to an end")
         return b"".join(step.data for step in self._steps if isinstance(step, Send))
 
     # ---- inside -----------------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ class HttpDialogue:
     def _refuse(self, status: int) -> None:
         """What came is no HTTP, or too much of it: say so if that is possible, and close."""
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self.fail(status, _ERRORS.get(status, "Bad Request").lower(), ("Connection", "close"))
+            self.fail(status, _ERRORS.get(status, "Bad Request").lower())
         if not self._closed:
             self._end()
 

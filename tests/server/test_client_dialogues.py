@@ -49,7 +49,8 @@ def replay(pieces: list[bytes]) -> tuple[list[tuple[int, str]], list[Step]]:
     """Status and CSeq of each answer to bytes that come in these pieces, and the other steps."""
     numbers = count(1)
     dialogue = Dialogue(STREAMS, "127.0.0.1:8554", 60, lambda: f"id{next(numbers)}")
-    answers, others = [], []
+    answers: list[tuple[int, str]] = []
+    others: list[Step] = []
     for piece in pieces:
         dialogue.receive(piece)
         while (step := dialogue.next_step()) is not None:

@@ -1,0 +1,495 @@
+"""Every frame's way to its viewers: what they get, whatever their sockets, the muxer and the timing do."""
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from common.errors import MessageError
+from common.messages import Ended, Forget, Message, ReadStart, ReadStop
+from server.counters import Counters
+from server.fanout import Fanout, Viewer
+from server.flow import Gate
+from server.frame_buffers import Framing
+from server.transports import TcpOutlet
+from tests.support.frame_source import FrameSource, Judge, SourceFrame
+from tests.support.model_muxer import ModelMuxer
+
+M = TypeVar("M", bound=Message)
+SEND_BUFFER_BYTES = 4608  # the kernel's least: every large frame is sent in part
+
+
+class Peer:
+    """A viewer's connection, both ends of it; the client's end is read by a `Judge`."""
+
+    def __init__(self, framing: Framing = Framing.INTERLEAVED, channel: int = 0) -> None:
+        self.near, self.far = socket.socketpair()
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        self.near.setblocking(False)
+        self.far.setblocking(False)
+        self.outlet = TcpOutlet(self.near, self._note_blocked)
+        self.judge = Judge(framed=framing is Framing.INTERLEAVED, channel=channel)
+        self.framing = framing
+        self.channel = channel
+        self.blocks = 0
+        self.starts = 0
+        self.endings: list[str] = []
+        self.errors: list[OSError] = []
+        self.viewer: Viewer | None = None
+
+    def _note_blocked(self) -> None:
+        self.blocks += 1
+
+    def add_to(self, fanout: Fanout, stream: str = "cam") -> Viewer:
+        channels = (self.channel, self.channel + 1)
+        self.viewer = fanout.add(stream, self, self.outlet, self.framing, channels, "peer:1", "agent")
+        return self.viewer
+
+    def read(self, fanout: Fanout, size: int = 1 << 20) -> int:
+        """Read so much, then let the near end write on; returns the bytes read."""
+        try:
+            data = self.far.recv(size)
+        except BlockingIOError:
+            data = b""
+        self.judge.receive(data)
+        if self.outlet.blocked and self.viewer is not None and not self.errors:
+            self.outlet.flush()
+            if not self.outlet.blocked:
+                fanout.drained(self.viewer)
+        return len(data)
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+    # as the owner of the viewer
+
+    def broken(self, error: OSError) -> None:
+        self.errors.append(error)
+        assert self.viewer is not None
+        self.fanout_of_broken.remove(self.viewer)
+
+    fanout_of_broken: Fanout
+
+    def started(self, viewer: Viewer) -> None:
+        assert viewer is self.viewer
+        self.starts += 1
+
+    def ended(self, viewer: Viewer, reason: str) -> None:
+        assert viewer is self.viewer
+        self.endings.append(reason)
+
+
+class Bench:
+    """A fan-out with peers and what it says to the muxer."""
+
+    def __init__(self) -> None:
+        self.now_us = 0
+        self.said: deque[Message] = deque()
+        self.counters = Counters()
+        self.fanout = Fanout(
+            ["cam", "two"], lambda _, message: self.said.append(message), self.counters, self.clock
+        )
+        self.source = FrameSource()
+        self.peers: list[Peer] = []
+
+    def clock(self) -> int:
+        return self.now_us
+
+    def peer(self, framing: Framing = Framing.INTERLEAVED, channel: int = 0, stream: str = "cam") -> Peer:
+        peer = Peer(framing, channel)
+        peer.fanout_of_broken = self.fanout
+        peer.add_to(self.fanout, stream)
+        self.peers.append(peer)
+        return peer
+
+    def reader(self, framing: Framing = Framing.INTERLEAVED, channel: int = 0) -> tuple[Peer, int]:
+        """A peer whose gate is open, and its ticket."""
+        peer = self.peer(framing, channel)
+        assert peer.viewer is not None
+        self.fanout.read_start(peer.viewer)
+        start = self.heard(ReadStart)
+        return peer, start.ticket
+
+    def heard(self, kind: type[M]) -> M:
+        """The oldest thing said, which is of this kind."""
+        message = self.said.popleft()
+        assert isinstance(message, kind), message
+        return message
+
+    def live(self, *tickets: int) -> SourceFrame:
+        """A sync point by ticket, after which these are live."""
+        frame = self.source.frame(sync=True)
+        self.fanout.deliver(frame.addressed(tickets=tickets, live=tickets), frame.data)
+        return frame
+
+    def to_live(self, packets: int = 3, sync: bool = False) -> SourceFrame:
+        frame = self.source.frame(packets=packets, sync=sync)
+        self.fanout.deliver(frame.addressed(to_live=True), frame.data)
+        return frame
+
+    def close(self) -> None:
+        for peer in self.peers:
+            peer.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+def viewer_of(peer: Peer) -> Viewer:
+    assert peer.viewer is not None
+    return peer.viewer
+
+
+def test_live_viewers_share_and_others_get_their_own_form(bench: Bench) -> None:
+    peers = [bench.reader(), bench.reader(channel=4), bench.reader(Framing.TS)]
+    first = bench.live(*(ticket for _, ticket in peers))
+    second = bench.to_live()
+    for peer, _ in peers:
+        assert peer.read(bench.fanout) > 0
+        assert peer.judge.frames == [(1, 0), (1, 1)]
+        assert not peer.judge.unfinished
+        assert peer.starts == 1
+        assert viewer_of(peer).frames_sent == 2
+        assert viewer_of(peer).packets_sent == 2
+    sizes = [viewer_of(peer).bytes_sent for peer, _ in peers]
+    assert sizes == [len(first.data) + len(second.data)] * 2 + [8 * 188]
+    assert (bench.counters.frames_in, bench.counters.frames_sent) == (2, 6)
+    assert bench.counters.bytes_sent == sum(sizes)
+
+
+def test_a_frame_for_live_viewers_is_not_for_those_that_catch_up(bench: Bench) -> None:
+    a, ticket = bench.reader()
+    b, other = bench.reader()
+    bench.live(ticket)
+    bench.to_live()
+    old = bench.source.frame(sync=True)
+    bench.fanout.deliver(old.addressed(to_live=True, tickets=(other,), live=(other,)), old.data)
+    bench.to_live()
+    for peer in (a, b):
+        peer.read(bench.fanout)
+    assert a.judge.frames == [(1, n) for n in range(4)]
+    assert b.judge.frames == [(1, n) for n in (2, 3)]
+
+
+def test_a_viewer_that_takes_part_of_a_frame_stops_before_the_next(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    bench.live(ticket)
+    big = bench.to_live(packets=700)
+    assert peer.outlet.blocked
+    assert not bench.said  # the frame counts as taken
+    bench.to_live()
+    stop = bench.heard(ReadStop)
+    assert (stop.ticket, stop.after) == (ticket, (1, big.message.number))
+    assert viewer_of(peer).flow.gate is Gate.WAITING
+    bench.to_live()
+    assert not bench.said
+    while peer.read(bench.fanout):
+        pass
+    start = bench.heard(ReadStart)
+    assert (start.viewer, start.after) == (stop_viewer(peer), (1, big.message.number))
+    assert start.ticket != ticket
+    assert start.room_bytes >= 64 << 10
+    assert peer.judge.frames == [(1, 0), (1, 1)]
+    assert bench.counters.read_stops == 1
+
+
+def stop_viewer(peer: Peer) -> int:
+    return viewer_of(peer).number
+
+
+def test_what_is_left_out_is_counted_and_the_numbers_go_on(bench: Bench) -> None:
+    slow, ticket = bench.reader()
+    quick, other = bench.reader()
+    bench.live(ticket, other)
+    bench.to_live(packets=700)
+    for _ in range(3):
+        while quick.read(bench.fanout):
+            pass
+        bench.to_live()
+    while slow.read(bench.fanout):
+        pass
+    bench.heard(ReadStop)
+    again = bench.heard(ReadStart).ticket
+    bench.now_us = 5 * 40_000 + 7_000
+    frame = bench.source.frame(sync=True, packets=10)
+    bench.fanout.deliver(frame.addressed(to_live=True, tickets=(again,), live=(again,)), frame.data)
+    bench.to_live()
+    for peer in (slow, quick):
+        while peer.read(bench.fanout):
+            pass
+    assert slow.judge.frames == [(1, 0), (1, 1), (1, 5), (1, 6)]  # and the judge minds every number
+    assert quick.judge.frames == [(1, n) for n in range(7)]
+    viewer = viewer_of(slow)
+    assert (viewer.frames_dropped, viewer.splices, viewer.unlogged_drops) == (3, 1, 3)
+    assert viewer_of(quick).frames_dropped == 0
+    assert viewer.last is not None
+    assert viewer.last.age_us == 7_000 - 40_000
+    assert bench.counters.frames_dropped == 3
+
+
+def test_audio_between_drops_makes_one_splice(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    frame = bench.source.frame(sync=True)
+    bench.fanout.deliver(frame.addressed(tickets=(ticket,)), frame.data)
+    for kind in (0, 1, 0, 1, 0):
+        frame = bench.source.frame(kind, sync=kind == 1)
+        if kind == 1:
+            bench.fanout.deliver(frame.addressed(tickets=(ticket,)), frame.data)
+    frame = bench.source.frame(sync=True)
+    bench.fanout.deliver(frame.addressed(tickets=(ticket,)), frame.data)
+    assert (viewer_of(peer).splices, viewer_of(peer).frames_dropped) == (1, 3)
+    bench.source.frame()
+    frame = bench.source.frame(sync=True)
+    bench.fanout.deliver(frame.addressed(tickets=(ticket,)), frame.data)
+    assert viewer_of(peer).splices == 2
+
+
+def test_frames_after_a_pause_are_not_dropped_ones(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    bench.live(ticket)
+    bench.fanout.read_stop(viewer_of(peer))
+    assert bench.heard(ReadStop).after == (1, 0)
+    bench.to_live()
+    bench.fanout.read_start(viewer_of(peer))
+    again = bench.heard(ReadStart)
+    assert again.after == (1, 0)
+    frame = bench.source.frame(sync=True)
+    bench.fanout.deliver(frame.addressed(tickets=(again.ticket,)), frame.data)
+    peer.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0), (1, 2)]
+    assert (viewer_of(peer).frames_dropped, viewer_of(peer).splices) == (0, 1)
+
+
+def test_a_broken_viewer_hurts_nobody_else(bench: Bench) -> None:
+    readers = [bench.reader() for _ in range(3)]
+    bench.live(*(ticket for _, ticket in readers))
+    readers[1][0].far.close()
+    bench.to_live()
+    bench.to_live()
+    assert len(readers[1][0].errors) == 1
+    assert bench.heard(Forget).viewer == viewer_of(readers[1][0]).number
+    assert bench.counters.frames_sent == 3 + 2 + 2
+    for index in (0, 2):
+        readers[index][0].read(bench.fanout)
+        assert len(readers[index][0].judge.frames) == 3
+
+
+def test_a_ticket_that_is_parked_is_opened_anew(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    frame = bench.source.frame(sync=True)
+    bench.fanout.deliver(frame.addressed(tickets=(ticket,), parked=(ticket,)), frame.data)
+    start = bench.heard(ReadStart)
+    assert start.after == (1, 0)
+    # ... and when it is full too, once it has drained
+    frame = bench.source.frame(packets=700)
+    bench.fanout.deliver(frame.addressed(tickets=(start.ticket,), parked=(start.ticket,)), frame.data)
+    assert not bench.said
+    while peer.read(bench.fanout):
+        pass
+    assert bench.heard(ReadStart).after == (1, 1)
+
+
+def test_a_live_ticket_that_is_parked_does_not_get_that_frame(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    other, other_ticket = bench.reader()
+    bench.live(ticket, other_ticket)
+    frame = bench.source.frame()
+    bench.fanout.deliver(frame.addressed(to_live=True, parked=(ticket,)), frame.data)
+    assert bench.heard(ReadStart).after == (1, 0)
+    for each in (peer, other):
+        each.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0)]
+    assert other.judge.frames == [(1, 0), (1, 1)]
+
+
+def test_stale_and_foreign_tickets_are_ignored(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    bench.live(ticket)
+    frame = bench.source.frame()
+    bench.fanout.deliver(frame.addressed(tickets=(999,), live=(998,), parked=(997,)), frame.data)
+    foreign = FrameSource("two").frame(sync=True)
+    bench.fanout.deliver(foreign.addressed(tickets=(ticket,)), foreign.data)
+    assert bench.counters.stale_frames == 2
+    peer.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0)]
+
+
+def test_a_frame_is_not_sent_twice_whatever_the_muxer_says(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    frame = bench.live(ticket)
+    bench.fanout.deliver(frame.addressed(to_live=True), frame.data)
+    peer.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0)]
+    bench.fanout.muxer_is_new(["cam"], replaced=False)
+    again = bench.heard(ReadStart)
+    assert again.after == (1, 0)
+    bench.fanout.deliver(frame.addressed(tickets=(again.ticket,), live=(again.ticket,)), frame.data)
+    bench.to_live()
+    peer.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0), (1, 1)]
+    assert bench.counters.stale_frames == 2
+
+
+def test_a_ticket_that_becomes_live_out_of_step_is_opened_anew(bench: Bench) -> None:
+    (_, first), (late, second) = bench.reader(), bench.reader()
+    bench.live(first, second)
+    other, third = bench.reader()
+    ahead = bench.source.frame(sync=True)
+    bench.fanout.deliver(ahead.addressed(tickets=(third,), live=(third,)), ahead.data)
+    assert bench.heard(ReadStart).viewer == viewer_of(other).number
+    assert viewer_of(late).flow.gate is Gate.LIVE
+
+
+def test_a_gap_in_what_is_live_moves_all_viewers_numbers(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    ts, other = bench.reader(Framing.TS)
+    bench.live(ticket, other)
+    bench.source.frame(packets=20)
+    bench.to_live(sync=True)
+    bench.to_live()
+    for each in (peer, ts):
+        each.read(bench.fanout)
+        assert each.judge.frames == [(1, 0), (1, 2), (1, 3)]
+        assert viewer_of(each).frames_dropped == 1
+
+
+def test_another_muxer(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    bench.live(ticket)
+    bench.fanout.muxer_is_new(["cam"], replaced=True)
+    start = bench.heard(ReadStart)
+    assert start.after is None
+    new = FrameSource(epoch=2, ssrc=99, sequence=4000, clock_base=12345, counters=[5, 6, 7, 8])
+    frame = new.frame(sync=True, time_us=80_000)
+    bench.fanout.deliver(frame.addressed(tickets=(start.ticket,), live=(start.ticket,)), frame.data)
+    following = new.frame(time_us=120_000)
+    bench.fanout.deliver(following.addressed(to_live=True), following.data)
+    peer.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0), (2, 0), (2, 1)]
+    assert peer.judge.clock == 120_000 * 9 // 100
+    assert viewer_of(peer).splices == 1
+
+
+def test_endings_go_to_the_owner(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    bench.fanout.ended(Ended(ticket + 1, "not this"))
+    bench.fanout.ended(Ended(ticket, "unplugged"))
+    assert peer.endings == ["unplugged"]
+
+
+def test_frames_that_are_none_are_refused(bench: Bench) -> None:
+    frame = FrameSource("other").frame()
+    with pytest.raises(MessageError):
+        bench.fanout.deliver(frame.addressed(), frame.data)
+    frame = bench.source.frame()
+    with pytest.raises(MessageError):
+        bench.fanout.deliver(frame.addressed(), frame.data[:-1])
+    with pytest.raises(MessageError):
+        bench.fanout.deliver(frame.addressed(), b"")
+
+
+class Simulation(RuleBasedStateMachine):
+    """A muxer that keeps everything, viewers that read when they like, and messages that arrive when they like."""
+
+    @initialize(framings=st.lists(st.sampled_from(Framing), min_size=1, max_size=3), skips=st.booleans())
+    def start(self, framings: list[Framing], skips: bool) -> None:
+        self.bench = Bench()
+        self.epoch = 1
+        self.muxer = ModelMuxer(FrameSource(sequence=65530), skips)
+        self.muxer.produce(sync=True)
+        for number, framing in enumerate(framings):
+            self.bench.peer(framing, channel=2 * number)
+
+    @rule(kind=st.integers(0, 2), packets=st.integers(1, 60), sync=st.booleans())
+    def produce(self, kind: int, packets: int, sync: bool) -> None:
+        self.muxer.produce(kind, sync and kind == 0, packets, self.bench.now_us)
+        self.bench.now_us += 40_000
+
+    @rule(messages=st.integers(1, 4))
+    def to_muxer(self, messages: int) -> None:
+        for _ in range(min(messages, len(self.bench.said))):
+            self.muxer.hear(self.bench.said.popleft())
+
+    @rule(messages=st.integers(1, 4))
+    def to_server(self, messages: int) -> None:
+        for _ in range(min(messages, len(self.muxer.out))):
+            self.bench.fanout.deliver(*self.muxer.out.popleft())
+
+    @rule(index=st.integers(0, 2), size=st.integers(1, 30_000))
+    def read(self, index: int, size: int) -> None:
+        self.peer(index).read(self.bench.fanout, size)
+
+    @rule(index=st.integers(0, 2))
+    def play(self, index: int) -> None:
+        self.bench.fanout.read_start(viewer_of(self.peer(index)))
+
+    @rule(index=st.integers(0, 2))
+    def pause(self, index: int) -> None:
+        self.bench.fanout.read_stop(viewer_of(self.peer(index)))
+
+    @rule()
+    def muxer_is_full(self) -> None:
+        self.muxer.park_all()
+
+    @precondition(lambda self: self.epoch < 4)
+    @rule()
+    def muxer_dies(self) -> None:
+        self.epoch += 1
+        source = FrameSource(
+            epoch=self.epoch, ssrc=self.epoch, sequence=self.epoch * 999, counters=[self.epoch] * 4
+        )
+        self.muxer = ModelMuxer(source, self.muxer.skips)
+        self.bench.said.clear()
+        self.bench.fanout.muxer_is_new(["cam"], replaced=True)
+
+    @rule()
+    def muxer_forgets(self) -> None:
+        self.muxer.tickets.clear()
+        self.muxer.live.clear()
+        self.muxer.by_viewer.clear()
+        self.bench.fanout.muxer_is_new(["cam"], replaced=False)
+
+    @invariant()
+    def frames_are_in_order_and_none_comes_twice(self) -> None:
+        for peer in self.bench.peers:
+            frames = peer.judge.frames
+            assert frames == sorted(set(frames))
+
+    def teardown(self) -> None:
+        if not hasattr(self, "bench"):
+            return
+        for peer in self.bench.peers:
+            self.bench.fanout.read_start(viewer_of(peer))
+        self.muxer.produce(sync=True, packets=60, time_us=self.bench.now_us)
+        going = True
+        while going:
+            going = bool(self.bench.said or self.muxer.out)
+            self.to_muxer(100)
+            self.to_server(100)
+            for peer in self.bench.peers:
+                going = bool(peer.read(self.bench.fanout)) or going
+        last = (self.epoch, self.muxer.source.number - 1)
+        for peer in self.bench.peers:
+            assert viewer_of(peer).flow.gate is Gate.LIVE
+            assert viewer_of(peer).position == last
+            assert peer.judge.frames[-1] == last
+            assert not peer.judge.unfinished
+        self.frames_are_in_order_and_none_comes_twice()
+        self.bench.close()
+
+    def peer(self, index: int) -> Peer:
+        return self.bench.peers[index % len(self.bench.peers)]
+
+
+TestSimulation = Simulation.TestCase
+TestSimulation.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
