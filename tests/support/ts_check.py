@@ -82,6 +82,7 @@ class _Pid:
     pes: bytearray | None = None
     random_access: bool = False
     last_payload: int = 0  # the packet's number
+    epoch: int = 0  # of the PES packet's start
     order: int | None = None
 
 
@@ -97,6 +98,7 @@ class TsCheck:
         self._points: deque[tuple[int, int]] = deque(maxlen=64)  # packet, PCR, unwrapped since the last break
         self._pcr_arrival_us: int | None = None
         self._arrival_us: int | None = None
+        self._epoch = 0  # a new one with each signalled discontinuity of the clock
         self._tables: list[tuple[int, str]] = []  # packet, name: since the last PCR
         self._table_seen: dict[str, int] = {}
         self._ends: list[tuple[int, str, int, int]] = []  # packet, where, PTS, DTS: since the last PCR
@@ -232,6 +234,7 @@ class TsCheck:
             self._points.clear()
             self._ends.clear()
             self._table_seen.clear()
+            self._epoch += 1
             for state in self._pids.values():
                 state.order = None
         else:
@@ -342,6 +345,7 @@ class TsCheck:
             if state.pes is not None:
                 self._close_pes(pid, state)
             state.pes = bytearray(payload)
+            state.epoch = self._epoch
             state.random_access = random_access
         elif state.pes is not None:
             state.pes += payload
@@ -411,8 +415,9 @@ class TsCheck:
                 if order - state.order > PTS_INTERVAL_MAX:
                     interval_ms = (order - state.order) / 90
                     self.report.pts_interval_errors.append(f"{where}: {interval_ms:.0f} ms between PTSs")
-            state.order = order
-            self._ends.append((number, where, pts, order))
+            if state.epoch == self._epoch:
+                state.order = order
+                self._ends.append((number, where, pts, order))
         self.report.pes.setdefault(pid, []).append(pes)
 
 
