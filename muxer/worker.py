@@ -64,9 +64,7 @@ class Worker:
     def __init__(self, role: Role, index: int) -> None:
         config = role.config
         if not 0 <= index < config.processes.muxers:
-            raise SettingsError(
-                f"--index {index}: there are {config.processes.muxers} muxers, counted from 0"
-            )
+            raise SettingsError(f"--index {index}: there are {config.processes.muxers} muxers, counted from 0")
         self._role = role
         self._epoch = secrets.randbits(62)
         self._counters: Counter[str] = Counter()
