@@ -53,6 +53,7 @@ class Timeline:
 
         time_us, decode_us, duration_us: as in the file.
         """
+        duration_us = max(0, min(duration_us, JUMP_US))
         state = self._tracks.setdefault(track, _Track())
         offset_us = self._offset_for(decode_us, duration_us, state)
         placed = Placed(time_us + offset_us, decode_us + offset_us)
@@ -79,18 +80,20 @@ class Timeline:
             track.start_us, track.end_us = None, 0
 
     def _offset_for(self, decode_us: int, duration_us: int, track: _Track) -> int:
-        placed_us = decode_us + self._offset_us
+        offset_us = self._offset_us
         if self._before_jump is not None:
             before_us, until_us = self._before_jump
             if self._newest_us > until_us:
                 self._before_jump = None
-            elif abs(decode_us + before_us - self._newest_us) < abs(placed_us - self._newest_us):
-                return before_us
+            elif abs(decode_us + before_us - self._newest_us) < abs(decode_us + offset_us - self._newest_us):
+                offset_us = before_us
+        placed_us = decode_us + offset_us
         back = track.decoded_us is not None and placed_us < track.decoded_us - JUMP_BACK_US
-        if back or abs(placed_us - self._newest_us) > JUMP_US:
-            self.jumps += 1
-            self._before_jump = self._offset_us, self._newest_us + STRAGGLE_US
-            self._offset_us += _up(self._newest_us - placed_us + max(duration_us, 1))
+        if not back and abs(placed_us - self._newest_us) <= JUMP_US:
+            return offset_us
+        self.jumps += 1
+        self._before_jump = self._offset_us, self._newest_us + STRAGGLE_US
+        self._offset_us = offset_us + _up(self._newest_us - placed_us + max(duration_us, 1))
         return self._offset_us
 
 
