@@ -9,7 +9,7 @@ from common.figures import InstanceFigures
 
 _VIEWERS_SHOWN_MAX = 50
 _NUMBERS = frozenset({
-    "pid", "CPU", "memory", "up", "restarts", "fps", "Mbit/s", "sync", "viewers", "lost", "age", "frames", 
+    "pid", "CPU", "memory", "up", "restarts", "fps", "Mbit/s", "sync", "viewers", "lost", "age", "frames",
     "dropped", "sent", "for",
 })  # fmt: skip
 
