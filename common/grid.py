@@ -66,7 +66,7 @@ class FrameKind(IntEnum):
     CLOCK = 2
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One muxed and packetised sample, whole.
 
     time_us: the sample's decoding time, µs. sequence, clock, ssrc: the RTP header of its first packet (every

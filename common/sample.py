@@ -60,7 +60,7 @@ class Track(msgspec.Struct, frozen=True, array_like=True):
         return self.codec.audio
 
 
-class Sample(msgspec.Struct, frozen=True):
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """One whole encoded access unit or audio frame.
 
     data: H.264 and H.265 as Annex B; AAC as one raw frame without ADTS header; JPEG as one JFIF picture;

@@ -24,7 +24,7 @@ RING_FRAMES_MAX = 8192
 START_AGE_MAX_US = 15_000_000  # a sync point older than this belongs to a source that stood still
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One frame in the ring. sample: what it was made of (None for a CLOCK frame). arrived_us: when."""
 
     frame: Frame

@@ -5,6 +5,7 @@ captures ──▶ Intake ──▶ Stream (muxer, ring) ──▶ Fanout (drop 
 
 import secrets
 from collections import Counter
+from functools import partial
 
 import msgspec
 import zmq
@@ -30,6 +31,7 @@ from common.messages import (
     SourceState,
     Welcome,
 )
+from common.poller import READ, Poller, wake
 from common.role import Role
 from muxer.fanout import Fanout, Parcel
 from muxer.intake import Intake
@@ -69,15 +71,15 @@ class Worker:
         self._epoch = secrets.randbits(62)
         self._counters: Counter[str] = Counter()
         self._heard_us: dict[bytes, int] = {}  # servers, by identity
-        self._touched: set[str] = set()  # streams that may have something to send
+        self._touched: dict[str, None] = {}  # streams that may have something to send, in order
         self._tick_us = 0  # when a stream may next want a clock reference
-        self._poller = zmq.Poller()
+        self._poller = Poller()
         self._servers = sockets.frames_out(role.context, muxer_endpoint(config.runtime_dir, index))
-        self._poller.register(self._servers, zmq.POLLIN)
-        self._poller.register(role.wake_fd, zmq.POLLIN)
+        self._poller.add(self._servers.fileno(), READ, wake)
+        self._poller.add(role.wake_fd, READ, wake)
         age_max_us = config.viewer.age_max_ms * 1000
         self._sources: dict[str, _Source] = {}
-        self._by_socket: dict[sockets.Socket, _Source] = {}
+        self._readable: dict[str, None] = {}  # streams whose capture may have sent something, in order
         for name, settings in config.streams.items():
             if muxer_of(name, config.processes.muxers) != index:
                 continue
@@ -91,33 +93,36 @@ class Worker:
                 stream=stream,
                 fanout=Fanout(stream, self._epoch, Limits(age_max_us=age_max_us), now_us),
             )
-            self._poller.register(source.socket, zmq.POLLIN)
-            self._sources[name] = self._by_socket[source.socket] = source
+            self._poller.add(source.socket.fileno(), READ, partial(self._may_read, name))
+            self._sources[name] = source
 
     def run(self) -> None:
         """Work until the role is to stop."""
         self._role.ready()
         housekeeping_us = 0
+        more_requests = False
         try:
             while not self._role.stopping:
-                due_us = min(housekeeping_us, self._tick_us)
-                wait_ms = max(0, due_us - now_us() + 999) // 1000
-                for socket, _ in self._poller.poll(wait_ms):
-                    if socket is self._servers:
-                        self._receive_requests()
-                    elif socket in self._by_socket:
-                        self._receive_samples(self._by_socket[socket])
+                busy = more_requests or self._readable or self._touched
+                due_us = 0 if busy else min(housekeeping_us, self._tick_us)
+                self._poller.poll(due_us - now_us())
+                readable, self._readable = self._readable, {}
+                for name in readable:
+                    self._receive_samples(self._sources[name])
                 now = now_us()
                 if now >= self._tick_us:
                     self._tick(now)
                 if now >= housekeeping_us:
                     housekeeping_us = now + HOUSEKEEPING_US
                     self._housekeep(now)
-                for name in self._touched:
+                touched, self._touched = self._touched, {}
+                for name in touched:
                     self._send_frames(self._sources[name])
-                self._touched.clear()
+                # On every turn: what was sent may have swallowed the descriptor's word that there is something.
+                more_requests = self._receive_requests()
                 self._role.tick(now, self._figures)
         finally:
+            self._poller.close()
             self._servers.close()
             for source in self._sources.values():
                 source.socket.close()
@@ -127,18 +132,24 @@ class Worker:
         self._tick_us = now + HOUSEKEEPING_US
         for source in self._sources.values():
             if source.stream.tick(now):
-                self._touched.add(source.name)
+                self._touched[source.name] = None
             due_us = source.stream.next_tick_us
             if due_us is not None:
                 self._tick_us = min(self._tick_us, max(due_us, now + TICK_US_MIN))
 
     # -- captures -------------------------------------------------------------------------------------
 
+    def _may_read(self, name: str, _events: int = READ) -> None:
+        """The descriptor of a ZeroMQ socket speaks only once: it is read until it is empty."""
+        self._readable[name] = None
+
     def _receive_samples(self, source: _Source) -> None:
+        self._readable[source.name] = None
         for _ in range(TURN_MESSAGES_MAX):
             try:
                 frames = source.socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
+                del self._readable[source.name]
                 return
             try:
                 message, media = wire.decode(frames)
@@ -157,7 +168,7 @@ class Worker:
                 sample = source.intake.sample(message, bytes(media))
                 if sample is not None:
                     source.stream.write(sample, now_us())
-                    self._touched.add(source.name)
+                    self._touched[source.name] = None
                     self._counters["samples_in"] += 1
             case Announce():
                 source.intake.announce(message)
@@ -177,6 +188,7 @@ class Worker:
             self._tell_capture(source, wire.encode(KeyFrameRequest()))
 
     def _tell_capture(self, source: _Source, frames: list[wire.Buffer]) -> None:
+        self._may_read(source.name)
         try:
             source.socket.send_multipart(frames, zmq.DONTWAIT)
         except zmq.Again:
@@ -184,17 +196,19 @@ class Worker:
 
     # -- servers --------------------------------------------------------------------------------------
 
-    def _receive_requests(self) -> None:
+    def _receive_requests(self) -> bool:
+        """Take what servers have sent; whether there may be more than TURN_MESSAGES_MAX, for the next turn."""
         for _ in range(TURN_MESSAGES_MAX):
             try:
                 identity, *frames = self._servers.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
-                return
+                return False
             try:
                 message, _ = wire.decode(frames)
                 self._serve(identity, message)
             except MessageError as error:
                 self._refuse("server", error)
+        return True
 
     def _serve(self, identity: bytes, message: Message) -> None:
         self._heard_us[identity] = now_us()
@@ -212,7 +226,7 @@ class Worker:
                     self._counters["viewers_refused"] += 1
                     self._send(identity, Ended(message.ticket, "too many viewers"))
                 else:
-                    self._touched.add(source.name)
+                    self._touched[source.name] = None
             case ReadStop():
                 self._counters["read_stops"] += 1
                 for source in self._sources.values():
@@ -307,7 +321,7 @@ class Worker:
                 self._forget_server(identity)
         for source in self._sources.values():
             source.fanout.enforce()
-            self._touched.add(source.name)  # a server that was full may have room again
+            self._touched[source.name] = None  # a server that was full may have room again
             self._demand(source)
             self._ask_key_frame(source, now)
 
@@ -316,7 +330,7 @@ class Worker:
         wanted = not source.on_demand or bool(source.fanout.viewers or source.describes)
         if wanted is not source.subscribed:
             source.subscribed = wanted
-            source.socket.send(SUBSCRIBE if wanted else UNSUBSCRIBE)
+            self._tell_capture(source, [SUBSCRIBE if wanted else UNSUBSCRIBE])
 
     def _refuse(self, sender: str, error: MessageError) -> None:
         self._counters["messages_refused"] += 1

@@ -13,7 +13,7 @@ from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.muxer_client import MuxerClient
-from server.poller import BROKEN, READ, WRITE, Poller
+from common.poller import BROKEN, READ, WRITE, Poller
 from server.sender_reports import SenderReports
 from server.transports import TcpOutlet, configure_tcp
 
@@ -33,7 +33,7 @@ class Services:
 
     def __init__(
         self, config: Config, poller: Poller, counters: Counters, fanout: Fanout, muxers: MuxerClient,
-        reports: SenderReports, figures: FiguresDesk, log: Logger,
+        reports: SenderReports, figures: FiguresDesk, ports: dict[str, int], log: Logger,
     ) -> None:  # fmt: skip
         self.config = config
         self.poller = poller
@@ -42,8 +42,8 @@ class Services:
         self.muxers = muxers
         self.reports = reports
         self.figures = figures
+        self.ports = ports
         self.log = log
-        self.ports: dict[str, int] = {}
 
 
 class Connection:
@@ -211,30 +211,17 @@ class Listener:
     """
 
     def __init__(
-        self, services: Services, address: tuple[socket.AddressFamily, str], port: int,
+        self, services: Services, sock: socket.socket,
         make: Callable[[socket.socket, str, Callable[[Connection], None]], Connection], refusal: bytes,
     ) -> None:  # fmt: skip
         self._services = services
+        self._socket = sock
         self._make = make
         self._refusal = refusal
         self._paused = False
         self.connections: dict[Connection, None] = {}
         self._refused: dict[Connection, None] = {}
-        family, host = address
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            self._socket.bind((host, port))
-            self._socket.listen(BACKLOG)
-        except OSError as error:
-            self._socket.close()
-            raise SettingsError(f"port {port} of {host}: {error.strerror}: choose another") from None
-        self._socket.setblocking(False)
-        self.port: int = self._socket.getsockname()[1]
-        services.poller.add(self._socket.fileno(), READ, self._on_events)
+        services.poller.add(sock.fileno(), READ, self._on_events)
 
     def sweep(self, now: int) -> None:
         """Once a second: accept again after a pause, and look after every connection."""
@@ -290,7 +277,25 @@ class Listener:
             self.connections[connection] = None
 
 
-def resolve(host: str) -> tuple[socket.AddressFamily, str]:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that other servers may share the port with; port 0: a free one. Raises SettingsError."""
+    family, address = _resolve(host)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise SettingsError(f"port {port} of {host}: {error.strerror}: choose another") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _resolve(host: str) -> tuple[socket.AddressFamily, str]:
     """The numeric address of `host`, IPv4 where it has both. Raises SettingsError."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

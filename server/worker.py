@@ -11,14 +11,14 @@ from common.clock import now_us
 from common.errors import SettingsError
 from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
 from common.role import Role
-from server.connections import Connection, Listener, Services, resolve
+from server.connections import Connection, Listener, Services, listen
 from server.counters import Counters
 from server.fanout import Fanout, Viewer
 from server.figures_desk import FiguresDesk
 from server.http_connection import REFUSAL as HTTP_REFUSAL
 from server.http_connection import HttpConnection
 from server.muxer_client import MuxerClient
-from server.poller import READ, Poller, wake
+from common.poller import READ, Poller, wake
 from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
@@ -34,6 +34,8 @@ class Worker:
         config = role.config
         if not 0 <= index < config.processes.servers:
             raise SettingsError(f"--index {index}: there are {config.processes.servers} servers, counted from 0")
+        rtsp, http = listen(config.host, config.rtsp.port), listen(config.host, config.http.port)
+        ports = {"rtsp": rtsp.getsockname()[1], "http": http.getsockname()[1]}
         self._role = role
         self._counters = Counters()
         self._poller = Poller()
@@ -46,12 +48,10 @@ class Worker:
         self._figures_desk = FiguresDesk(role, now_us)
         self._services = Services(
             config, self._poller, self._counters, self._fanout, self._muxers, self._reports,
-            self._figures_desk, role.log,
+            self._figures_desk, ports, role.log,
         )  # fmt: skip
-        address = resolve(config.host)
-        self._rtsp = Listener(self._services, address, config.rtsp.port, self._rtsp_connection, RTSP_REFUSAL)
-        self._http = Listener(self._services, address, config.http.port, self._http_connection, HTTP_REFUSAL)
-        self._services.ports = {"rtsp": self._rtsp.port, "http": self._http.port}
+        self._rtsp = Listener(self._services, rtsp, self._rtsp_connection, RTSP_REFUSAL)
+        self._http = Listener(self._services, http, self._http_connection, HTTP_REFUSAL)
         self._poller.add(role.wake_fd, READ, wake)
         self._poller.add(role.control.fileno(), READ, wake)
         self._sweep_us = 0
