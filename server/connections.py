@@ -9,11 +9,11 @@ from common.clock import now_us
 from common.config import Config
 from common.errors import SettingsError
 from common.logs import Logger
+from common.poller import BROKEN, READ, WRITE, Poller
 from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.muxer_client import MuxerClient
-from common.poller import BROKEN, READ, WRITE, Poller
 from server.sender_reports import SenderReports
 from server.transports import TcpOutlet, configure_tcp
 

@@ -17,8 +17,8 @@ from common.endpoints import muxer_endpoint, muxer_of
 from common.errors import MessageError
 from common.logs import Logger
 from common.messages import Describe, Described, Ended, FrameMessage, Hello, Message, Welcome
-from server.counters import Counters
 from common.poller import READ, Poller, wake
+from server.counters import Counters
 
 HELLO_INTERVAL_US = 200_000
 SILENCE_US = 1_000_000  # without a Welcome: shorter than the silence after which a muxer forgets a server

@@ -10,6 +10,7 @@ import msgspec
 from common.clock import now_us
 from common.errors import SettingsError
 from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
+from common.poller import READ, Poller, wake
 from common.role import Role
 from server.connections import Connection, Listener, Services, listen
 from server.counters import Counters
@@ -18,7 +19,6 @@ from server.figures_desk import FiguresDesk
 from server.http_connection import REFUSAL as HTTP_REFUSAL
 from server.http_connection import HttpConnection
 from server.muxer_client import MuxerClient
-from common.poller import READ, Poller, wake
 from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports

@@ -1,0 +1,30 @@
+"""One server process for all tests of a module, and a new stand-in muxer for each."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.support.fake_muxer import FakeMuxer
+from tests.support.server_process import ServerProcess, healthy
+from tests.support.wait import until
+
+QUICKLY = {"viewer": {"source_wait_ms": 700, "stalled_close_ms": 2500}}
+_EPOCHS = count(1000)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """Two streams, and short waits."""
+    with ServerProcess("cam", "two", sections=QUICKLY) as process:
+        yield process
+
+
+@pytest.fixture
+def muxer(server: ServerProcess) -> Iterator[FakeMuxer]:
+    """Of both streams; there is one frame of `cam`, a sync point."""
+    with FakeMuxer(server.directory, "cam", "two", epoch=next(_EPOCHS)) as fake:
+        fake.produce("cam", sync=True)
+        until(lambda: fake.greeted, 10, "the server to find the muxer")
+        healthy(server)
+        yield fake

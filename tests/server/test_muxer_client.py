@@ -1,0 +1,222 @@
+"""The lines to the muxers: greetings, questions, and what happens when nobody is sure of anything any more."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+import zmq
+
+from common import logs, sockets, wire
+from common.endpoints import muxer_endpoint, muxer_of
+from common.messages import Describe, Described, Ended, Forget, FrameMessage, Hello, Message, Welcome
+from common.poller import Poller
+from server.counters import Counters
+from server.muxer_client import HELLO_INTERVAL_US, OUTBOX_MAX, SILENCE_US, MuxerClient
+from tests.support.frame_source import FrameSource
+
+WITHIN_S = 10.0
+
+
+class Bench:
+    """A client with a clock of its own, and one muxer's socket."""
+
+    def __init__(self) -> None:
+        self.directory = tempfile.mkdtemp(prefix="fg-", dir="/tmp")
+        self.context: sockets.Context = zmq.Context()
+        self.poller = Poller()
+        self.counters = Counters()
+        self.now_us = 1_000_000
+        self.frames: list[FrameMessage] = []
+        self.endings: list[Ended] = []
+        self.news: list[tuple[list[str], bool]] = []
+        self.client = MuxerClient(
+            self.context, self.poller, self.directory, "server-0", 1, ["cam", "two"], self.counters,
+            logs.logger(), lambda: self.now_us,
+        )  # fmt: skip
+        self.muxer: sockets.Socket | None = None
+        self.identities: list[bytes] = []
+
+    # as the listener
+
+    def deliver(self, frame: FrameMessage, data: wire.Buffer) -> None:
+        assert data
+        self.frames.append(frame)
+
+    def ended(self, message: Ended) -> None:
+        self.endings.append(message)
+
+    def muxer_is_new(self, streams: Iterable[str], replaced: bool) -> None:
+        self.news.append((list(streams), replaced))
+
+    # as the muxer
+
+    def start_muxer(self) -> None:
+        self.muxer = sockets.frames_out(self.context, muxer_endpoint(self.directory, 0))
+
+    def heard(self, kind: type[Message]) -> Message:
+        """The next message of this kind, while the client greets and drains; others are read over."""
+        assert self.muxer is not None
+        found: list[Message] = []
+
+        def come() -> bool:
+            assert self.muxer is not None
+            while self.muxer.poll(0):
+                identity, *frames = self.muxer.recv_multipart()
+                if identity not in self.identities:
+                    self.identities.append(identity)
+                message = wire.decode(frames)[0]
+                if isinstance(message, kind):
+                    found.append(message)
+                    return True
+            return False
+
+        self.turn_until(come)
+        return found[0]
+
+    def say(self, message: Message, media: bytes | None = None) -> None:
+        assert self.muxer is not None
+        self.muxer.send_multipart([self.identities[-1], *wire.encode(message, media)])
+
+    def turn_until(self, probe: Callable[[], object]) -> None:
+        """Turns of the loop, with a clock that goes on by a greeting each."""
+        give_up_s = time.monotonic() + WITHIN_S
+        while not probe():
+            assert time.monotonic() < give_up_s
+            self.now_us += HELLO_INTERVAL_US
+            self.client.tick()
+            while self.client.drain(self):
+                pass
+            self.poller.poll(2_000)
+
+    def welcome(self, epoch: int) -> None:
+        self.heard(Hello)
+        self.say(Welcome("muxer-0", epoch))
+
+    def close(self) -> None:
+        self.client.close()
+        self.poller.close()
+        if self.muxer is not None:
+            self.muxer.close()
+        self.context.term()
+        shutil.rmtree(self.directory)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+def test_a_muxer_is_welcomed_and_a_new_epoch_is_another(bench: Bench) -> None:
+    assert bench.client.up == 0
+    bench.start_muxer()
+    bench.welcome(5)
+    bench.turn_until(lambda: bench.news)
+    assert bench.news == [(["cam", "two"], True)]
+    assert bench.client.up == 1
+    bench.welcome(6)
+    bench.turn_until(lambda: len(bench.news) == 2)
+    assert bench.news[1] == (["cam", "two"], True)
+    assert bench.counters.muxer_restarts == 1
+
+
+def test_after_a_silence_all_is_said_again(bench: Bench) -> None:
+    bench.start_muxer()
+    bench.welcome(5)
+    bench.turn_until(lambda: bench.news)
+    bench.now_us += SILENCE_US
+    assert bench.client.up == 0
+    bench.welcome(5)
+    bench.turn_until(lambda: len(bench.news) == 2)
+    assert bench.news[1] == (["cam", "two"], False)
+    assert bench.counters.muxer_restarts == 0
+
+
+def test_a_question_is_asked_again_of_another_muxer(bench: Bench) -> None:
+    answers: list[tuple[str, str]] = []
+    bench.start_muxer()
+    bench.welcome(5)
+    bench.client.describe("cam", 1 << 60, lambda sdp, error: answers.append((sdp, error)))
+    asked = bench.heard(Describe)
+    assert isinstance(asked, Describe)
+    bench.welcome(6)
+    again = bench.heard(Describe)
+    assert again == asked
+    bench.say(Described(asked.request, "cam", "v=0", ""))
+    bench.say(Described(asked.request, "cam", "v=0", ""))
+    bench.turn_until(lambda: answers)
+    assert answers == [("v=0", "")]
+
+
+def test_a_question_has_its_time(bench: Bench) -> None:
+    answers: list[tuple[str, str]] = []
+    bench.client.describe("two", bench.now_us + 500_000, lambda sdp, error: answers.append((sdp, error)))
+    cancelled = bench.client.describe("cam", bench.now_us, lambda sdp, error: answers.append((sdp, error)))
+    bench.client.cancel(cancelled)
+    bench.turn_until(lambda: answers)
+    assert bench.now_us >= 1_500_000
+    [(sdp, error)] = answers
+    assert (sdp, error) == ("", "the stream two has not started: its source gives nothing yet")
+
+
+def test_an_outbox_that_overflows_makes_us_another_server(bench: Bench) -> None:
+    bench.start_muxer()
+    bench.welcome(5)
+    bench.turn_until(lambda: bench.news)
+    assert bench.muxer is not None
+    bench.muxer.close()  # nobody takes anything now
+    bench.muxer = None
+    sent = 0
+    while not bench.counters.muxer_outbox_overflows:
+        bench.client.send("cam", Forget(1))
+        sent += 1
+        assert sent < 2 * OUTBOX_MAX
+    bench.start_muxer()
+    bench.welcome(5)
+    bench.turn_until(lambda: len(bench.news) == 2)
+    assert len(bench.identities) == 2
+    assert bench.news[1][1] is False  # the same muxer, but it knows nothing of us under this name
+
+
+def test_what_comes_is_handed_on_and_what_is_no_message_is_counted(bench: Bench) -> None:
+    bench.start_muxer()
+    bench.welcome(5)
+    frame = FrameSource().frame(sync=True)
+    bench.say(frame.addressed(tickets=(1,)), frame.data)
+    bench.say(Ended(1, "over"))
+    bench.say(Hello("x", 1))
+    assert bench.muxer is not None
+    bench.muxer.send_multipart([bench.identities[-1], b"\x00", b"x"])
+    bench.turn_until(lambda: bench.counters.messages_refused == 2)
+    assert [message.number for message in bench.frames] == [0]
+    assert [message.reason for message in bench.endings] == ["over"]
+
+
+def test_streams_have_their_muxer() -> None:
+    bench = Bench()
+    names = [f"s{n}" for n in range(20)]
+    client = MuxerClient(
+        bench.context, bench.poller, bench.directory, "server-1", 3, names, bench.counters, logs.logger(),
+        lambda: 0,
+    )  # fmt: skip
+    routers = [sockets.frames_out(bench.context, muxer_endpoint(bench.directory, index)) for index in range(3)]
+    for name in names:
+        client.describe(name, 1 << 60, lambda _, __: None)
+    asked: dict[str, int] = {}
+    give_up_s = time.monotonic() + WITHIN_S
+    while len(asked) < len(names):
+        assert time.monotonic() < give_up_s
+        client.drain(bench)
+        for index, router in enumerate(routers):
+            while router.poll(1):
+                message = wire.decode(router.recv_multipart()[1:])[0]
+                assert isinstance(message, Describe)
+                asked[message.stream] = index
+    assert asked == {name: muxer_of(name, 3) for name in names}
+    client.close()
+    for router in routers:
+        router.close()
+    bench.close()
