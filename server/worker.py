@@ -1,6 +1,5 @@
 """The server process: the only event loop of the package."""
 
-import gc
 import socket
 import time
 from collections.abc import Callable
@@ -59,8 +58,6 @@ class Worker:
     def run(self) -> None:
         """Work until the role is to stop."""
         self._role.ready(self._services.ports)
-        gc.collect()
-        gc.freeze()
         try:
             busy = False
             while not self._role.stopping:

@@ -1,0 +1,169 @@
+"""How long a connection may keep us waiting, and how it ends."""
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+import zmq
+
+from common import config as settings
+from common import logs
+from common.clock import now_us
+from common.poller import Poller
+from common.role import Role
+from server.connections import LINGER_US, REQUEST_US_MAX, Connection, Services
+from server.counters import Counters
+from server.fanout import Fanout
+from server.figures_desk import FiguresDesk
+from server.http_connection import HttpConnection
+from server.muxer_client import MuxerClient
+from server.rtsp_connection import RtspConnection
+from server.sender_reports import SenderReports
+
+CONFIG = settings.from_document({"streams": {"cam": {"source": "test:"}}, "rtsp": {"session_timeout_s": 60}})
+SETUP = b"SETUP rtsp://h/cam RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP\r\n\r\n"
+
+
+class Bench:
+    """The services of a server without a process, and connections whose far ends are here."""
+
+    def __init__(self, role: Role) -> None:
+        self.directory = tempfile.mkdtemp(prefix="fg-", dir="/tmp")
+        self.context = zmq.Context()
+        self.poller = Poller()
+        self.counters = Counters()
+        self.muxers = MuxerClient(
+            self.context, self.poller, self.directory, "server-0", 1, CONFIG.streams, self.counters,
+            logs.logger(), now_us,
+        )  # fmt: skip
+        self.fanout = Fanout(CONFIG.streams, self.muxers.send, self.counters, now_us)
+        self.services = Services(
+            CONFIG, self.poller, self.counters, self.fanout, self.muxers,
+            SenderReports(self.counters, now_us, now_us, "me"), FiguresDesk(role, now_us),
+            {"rtsp": 1, "http": 2}, logs.logger(),
+        )  # fmt: skip
+        self.closed: list[Connection] = []
+        self._ends: list[tuple[Connection, socket.socket]] = []
+
+    def connect(
+        self, make: Callable[[Services, socket.socket, str, Callable[[Connection], None]], Connection]
+    ) -> tuple[Connection, socket.socket]:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            far = socket.create_connection(listening.getsockname(), timeout=5)
+            near, _ = listening.accept()
+        near.setblocking(False)
+        connection = make(self.services, near, "peer:1", self.closed.append)
+        self._ends.append((connection, far))
+        return connection, far
+
+    def exchange(self, far: socket.socket, data: bytes) -> None:
+        """Send, and let the near end act on it."""
+        far.sendall(data)
+        self.turn()
+
+    def turn(self) -> None:
+        self.poller.poll(50_000)
+        self.muxers.drain(self.fanout)
+
+    def close(self) -> None:
+        for connection, far in self._ends:
+            connection.close("the test is over")
+            far.close()
+        self.muxers.close()
+        self.poller.close()
+        self.context.term()
+        shutil.rmtree(self.directory)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench(object.__new__(Role))  # never asked for figures here
+    yield bench
+    bench.close()
+
+
+def ends(connection: Connection, far: socket.socket) -> bytes:
+    """What the far end reads until the end, while the near one lingers."""
+    data = b""
+    while piece := far.recv(4096):
+        data += piece
+    connection.sweep(now_us() + REQUEST_US_MAX + 2 * LINGER_US + 120_000_000)
+    assert connection.closed
+    return data
+
+
+def test_an_rtsp_request_must_come_to_its_end(bench: Bench) -> None:
+    connection, far = bench.connect(RtspConnection)
+    bench.exchange(far, SETUP + b"OPTIONS * RTS")
+    now = now_us()
+    connection.sweep(now)
+    connection.sweep(now + REQUEST_US_MAX - 1)
+    assert connection.finishing_us is None
+    bench.exchange(far, b"P/1.0\r\nCSeq: 2\r\n\r\n$\x01\x00\x10half a frame")
+    connection.sweep(now + REQUEST_US_MAX)
+    assert connection.finishing_us is None  # another message is unfinished now
+    connection.sweep(now + 2 * REQUEST_US_MAX)
+    assert connection.finishing_us is not None
+    assert bench.counters.connections_overdue == 1
+    assert ends(connection, far).count(b"RTSP/1.0 200 OK") == 2
+
+
+def test_an_rtsp_connection_without_a_session_does_not_stay(bench: Bench) -> None:
+    connection, far = bench.connect(RtspConnection)
+    bench.exchange(far, b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+    connection.sweep(now_us() + 59_000_000)
+    assert connection.finishing_us is None
+    connection.sweep(now_us() + 61_000_000)
+    assert connection.finishing_us is not None
+
+
+def test_a_session_does_not_end_while_its_connection_is_there(bench: Bench) -> None:
+    connection, far = bench.connect(RtspConnection)
+    bench.exchange(far, SETUP)
+    for hours in range(1, 5):
+        connection.sweep(now_us() + hours * 3_600_000_000)
+    assert connection.finishing_us is None
+    assert not connection.closed
+    far.close()
+    bench.turn()
+    assert bench.closed == [connection]
+
+
+def test_an_http_request_must_come_to_its_end(bench: Bench) -> None:
+    connection, far = bench.connect(HttpConnection)
+    bench.exchange(far, b"GET / HTTP/1.1\r\nHost: h\r\nX-Slow: ")
+    connection.sweep(now_us() + REQUEST_US_MAX - 2_000_000)
+    assert connection.finishing_us is None
+    connection.sweep(now_us() + REQUEST_US_MAX)
+    assert ends(connection, far).startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_idle_http_connection_is_closed_without_a_word(bench: Bench) -> None:
+    connection, far = bench.connect(HttpConnection)
+    bench.exchange(far, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.sweep(now_us() + REQUEST_US_MAX - 2_000_000)
+    assert connection.finishing_us is None
+    connection.sweep(now_us() + REQUEST_US_MAX)
+    assert ends(connection, far).count(b"HTTP/1.1 ") == 1
+
+
+def test_an_http_request_that_waits_for_us_is_not_overdue(bench: Bench) -> None:
+    connection, far = bench.connect(HttpConnection)
+    bench.exchange(far, b"GET /cam.ts HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.sweep(now_us() + 2 * REQUEST_US_MAX)
+    assert connection.finishing_us is None
+
+
+def test_a_last_word_is_read_before_the_end(bench: Bench) -> None:
+    connection, far = bench.connect(RtspConnection)
+    bench.exchange(far, b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: -1\r\n\r\n" + b"more" * 100)
+    assert connection.finishing_us is not None
+    assert not connection.closed
+    bench.exchange(far, b"and more")  # a close now would take the answer back
+    assert far.recv(4096).startswith(b"RTSP/1.0 400 ")
+    assert far.recv(4096) == b""
+    far.close()
+    bench.turn()
+    assert connection.closed
