@@ -72,7 +72,8 @@ class Worker:
         self._counters: Counter[str] = Counter()
         self._heard_us: dict[bytes, int] = {}  # servers, by identity
         self._touched: dict[str, None] = {}  # streams that may have something to send, in order
-        self._tick_us = 0  # when a stream may next want a clock reference
+        self._tick_us = 0  # when the next stream, _tick_of, may want a clock reference
+        self._tick_of = ""
         self._poller = Poller()
         self._servers = sockets.frames_out(role.context, muxer_endpoint(config.runtime_dir, index))
         self._poller.add(self._servers.fileno(), READ, wake)
@@ -116,6 +117,8 @@ class Worker:
                     housekeeping_us = now + HOUSEKEEPING_US
                     self._housekeep(now)
                 touched, self._touched = self._touched, {}
+                if self._tick_of in touched:  # it has had a sample since, which carries one
+                    self._note_next_tick(now)
                 for name in touched:
                     self._send_frames(self._sources[name])
                 # On every turn: what was sent may have swallowed the descriptor's word that there is something.
@@ -128,14 +131,18 @@ class Worker:
                 source.socket.close()
 
     def _tick(self, now: int) -> None:
-        """Add the clock references that are due; note when the next one may be."""
-        self._tick_us = now + HOUSEKEEPING_US
+        """Add the clock references that are due."""
         for source in self._sources.values():
             if source.stream.tick(now):
                 self._touched[source.name] = None
+        self._note_next_tick(now)
+
+    def _note_next_tick(self, now: int) -> None:
+        self._tick_us, self._tick_of = now + HOUSEKEEPING_US, ""
+        for source in self._sources.values():
             due_us = source.stream.next_tick_us
-            if due_us is not None:
-                self._tick_us = min(self._tick_us, max(due_us, now + TICK_US_MIN))
+            if due_us is not None and due_us < self._tick_us:
+                self._tick_us, self._tick_of = max(due_us, now + TICK_US_MIN), source.name
 
     # -- captures -------------------------------------------------------------------------------------
 

@@ -165,8 +165,6 @@ class TestSignals:
         os.kill(os.getpid(), number)
         assert select.select([role.wake_fd], [], [], PATIENCE_S)[0] == [role.wake_fd]
         assert role.stopping
-        role.tick(0, RoleFigures)
-        assert select.select([role.wake_fd], [], [], 0)[0] == []
 
 
 class TestRun:
