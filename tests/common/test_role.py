@@ -1,5 +1,6 @@
 """The shell of the role processes: its word to the supervisor, its signals, its end."""
 
+import gc
 import os
 import select
 import signal
@@ -70,6 +71,7 @@ def control(tmp_path: Path) -> Iterator[sockets.Socket]:
 def make_role(tmp_path: Path) -> Iterator[Callable[[], Role]]:
     made: list[Role] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    threshold = gc.get_threshold()
 
     def make() -> Role:
         made.append(Role("muxer", "muxer-0", Config(runtime_dir=str(tmp_path))))
@@ -80,6 +82,8 @@ def make_role(tmp_path: Path) -> Iterator[Callable[[], Role]]:
         role.close()
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
 
 
 def receive(control: sockets.Socket) -> object:

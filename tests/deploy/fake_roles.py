@@ -54,7 +54,7 @@ def loop(shell: role.Role) -> None:
                 time.sleep(60)
         if told() == "die":
             os._exit(3)
-        select.select([shell.wake_fd], [], [], 0.02)
+        select.select([] if told() == "deaf" else [shell.wake_fd], [], [], 0.02)
         shell.tick(now_us(), figures)
 
 
