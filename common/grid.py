@@ -69,9 +69,11 @@ class FrameKind(IntEnum):
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """One muxed and packetised sample, whole.
 
-    time_us: the sample's decoding time, µs. sequence, clock, ssrc: the RTP header of its first packet (every
-    packet of a frame has the same clock). counters: the continuity counter that its first packet with payload
-    has, or would have, on each of PIDS; counts: how many packets with payload it has on each.
+    sync: a viewer can start with it (a CLOCK frame never is one, nor is an audio frame beside video).
+    time_us: the sample's decoding time, µs; of a CLOCK frame, that of a sample that would be on time.
+    sequence, clock, ssrc: the RTP header of its first packet (every packet of a frame has the same clock).
+    counters: the continuity counter that its first packet with payload has, or would have, on each of PIDS.
+    counts: how many packets with payload it has on each.
     disposable: no other picture refers to this one. data: the rows.
     """
 
