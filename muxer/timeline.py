@@ -36,15 +36,9 @@ class Timeline:
         elapsed = now_us - self._now_us
         self._now_us = now_us
         if elapsed > 0:
-            if self._correction_us:
-                step = (
-                    max(self._correction_us, -elapsed // _SLOWER)
-                    if self._correction_us < 0
-                    else min(self._correction_us, elapsed // _FASTER)
-                )
-                self._correction_us -= step
-                elapsed += step
-            self._clock_us += elapsed
+            step = min(max(self._correction_us, -(elapsed // _SLOWER)), elapsed // _FASTER)
+            self._correction_us -= step
+            self._clock_us += elapsed + step
         return self._clock_us
 
     def on_sample(self, track: int, order_us: int, time_us: int, now_us: int) -> tuple[int, bool]:
@@ -54,9 +48,10 @@ class Timeline:
         """
         clock_us = self.at(now_us)
         lead_us = order_us - clock_us
-        went_back = order_us <= self._last_order_us[track]
+        is_far = not -JUMP_US <= lead_us <= LEAD_MAX_US + JUMP_US
+        went_back = lead_us < 0 and order_us <= self._last_order_us[track]
         self._last_order_us[track] = order_us
-        if not -JUMP_US <= lead_us <= LEAD_MAX_US + JUMP_US or (lead_us < 0 and went_back) or not self._started:
+        if is_far or went_back or not self._started:
             jumped = self._started
             self._started = True
             self._clock_us = order_us - LEAD_US
