@@ -11,7 +11,7 @@ from common.errors import SettingsError
 from common.logs import Logger
 from common.poller import BROKEN, READ, WRITE, Poller
 from server.counters import Counters
-from server.fanout import Fanout
+from server.fanout import Fanout, Viewer
 from server.figures_desk import FiguresDesk
 from server.muxer_client import MuxerClient
 from server.sender_reports import SenderReports
@@ -154,6 +154,10 @@ class Connection:
         elif self.overdue(now):
             self.services.counters.connections_overdue += 1
             self.finish()
+
+    def log_viewer(self, event: str, viewer: Viewer, **fields: object) -> None:
+        """One line on a viewer of this connection."""
+        self.services.log.info(event, viewer=viewer.id, stream=viewer.stream.name, peer=self.peer, **fields)
 
     # ---- inside -----------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from server.frame_buffers import Form, FrameBuffers, Framing, form, is_frame_siz
 from server.header_numbers import NONE, Mark, Offset, next_offset
 from server.transports import TcpOutlet
 
+USER_AGENT_MAX = 200  # characters of it that are kept; Windows players send 150
+
 
 class Owner(Protocol):
     """The connection of a viewer."""
@@ -59,21 +61,22 @@ class LiveStream:
 class Viewer:
     """One connection's use of one stream.
 
-    channels: of RTP and RTCP in `$` frames. last: the frame it took last, sent or in its socket's care; offset: of
-    its numbers then. frames_dropped: left out for it by drops; unlogged_drops: of these, not yet in the log.
-    bytes_sent: of frames, framing included.
+    id: short, for figures and log. channels: of RTP and RTCP in `$` frames. last: the frame it took last, sent or
+    in its socket's care; offset: of its numbers then. frames_dropped: left out for it by drops; unlogged_drops: of
+    these, not yet in the log. bytes_sent: of frames, framing included.
     """
 
     __slots__ = (
-        "bytes_sent", "channels", "connected_us", "flow", "frames_dropped", "frames_sent", "framing", "lane",
-        "last", "number", "offset", "outlet", "owner", "packets_sent", "paused", "peer", "spliced", "splices",
-        "stream", "unlogged_drops", "user_agent",
+        "bytes_sent", "channels", "connected_us", "flow", "frames_dropped", "frames_sent", "framing", "id",
+        "lane", "last", "number", "offset", "outlet", "owner", "packets_sent", "paused", "peer", "spliced",
+        "splices", "stream", "unlogged_drops", "user_agent",
     )  # fmt: skip
 
     def __init__(
-        self, flow: Flow, stream: LiveStream, owner: Owner, outlet: TcpOutlet,
+        self, viewer_id: str, flow: Flow, stream: LiveStream, owner: Owner, outlet: TcpOutlet,
         framing: Framing, channels: tuple[int, int], peer: str, user_agent: str, now_us: int,
     ) -> None:  # fmt: skip
+        self.id = viewer_id
         self.number = flow.viewer
         self.flow = flow
         self.stream = stream
@@ -82,7 +85,7 @@ class Viewer:
         self.framing = framing
         self.channels = channels
         self.peer = peer
-        self.user_agent = user_agent
+        self.user_agent = user_agent[:USER_AGENT_MAX]
         self.connected_us = now_us
         self.lane: Lane | None = None
         self.last: Mark | None = None
@@ -103,13 +106,14 @@ class Viewer:
 
 
 class Fanout:
-    """All viewers of this server. send: a message to the muxer of a stream."""
+    """All viewers of this server. name: the server's. send: a message to the muxer of a stream."""
 
     def __init__(
-        self, streams: Iterable[str], send: Callable[[str, Message], None],
+        self, name: str, streams: Iterable[str], send: Callable[[str, Message], None],
         counters: Counters, clock: Callable[[], int],
     ) -> None:  # fmt: skip
-        self.streams = {name: LiveStream(name) for name in streams}
+        self.streams = {stream: LiveStream(stream) for stream in streams}
+        self._name = name
         self._send = send
         self._counters = counters
         self._clock = clock
@@ -126,7 +130,10 @@ class Fanout:
         """A new viewer of a stream there is; its gate is shut."""
         live_stream = self.streams[stream]
         flow = Flow(next(self._viewer_numbers), stream, self._ticket_numbers)
-        viewer = Viewer(flow, live_stream, owner, outlet, framing, channels, peer, user_agent, self._clock())
+        viewer_id = f"{self._name}-{flow.viewer}"
+        viewer = Viewer(
+            viewer_id, flow, live_stream, owner, outlet, framing, channels, peer, user_agent, self._clock()
+        )
         live_stream.viewers[viewer] = None
         return viewer
 

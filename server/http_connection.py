@@ -67,6 +67,7 @@ class HttpConnection(Connection):
         """Let go of the viewer."""
         if self._viewer is not None:
             self.services.fanout.remove(self._viewer)
+            self.log_viewer("viewer_gone", self._viewer, frames_sent=self._viewer.frames_sent)
             self._viewer = None
         if self._question is not None:
             self.services.muxers.cancel(self._question)
@@ -79,7 +80,7 @@ class HttpConnection(Connection):
 
     def ended(self, viewer: Viewer, reason: str) -> None:
         """The viewer's stream is over."""
-        self.services.log.info("viewer_ended", peer=self.peer, stream=viewer.stream.name, reason=reason)
+        self.log_viewer("viewer_ended", viewer, reason=reason)
         self.finish()
 
     # ---- inside -----------------------------------------------------------------------------------------
@@ -137,5 +138,6 @@ class HttpConnection(Connection):
                 self._viewer = self.services.fanout.add(
                     step.stream, self, self.outlet, Framing.TS, (0, 0), self.peer, step.user_agent
                 )
+                self.log_viewer("viewer_started", self._viewer, user_agent=step.user_agent)
                 self.services.fanout.read_start(self._viewer)
         self._go_on()

@@ -64,7 +64,7 @@ class RtspConnection(Connection):
     def cleared(self) -> None:
         """Let go of the viewers."""
         for viewer in self._viewers.values():
-            self.services.fanout.remove(viewer)
+            self._remove(viewer)
         self._viewers.clear()
         if self._question is not None:
             self.services.muxers.cancel(self._question)
@@ -84,7 +84,7 @@ class RtspConnection(Connection):
 
     def ended(self, viewer: Viewer, reason: str) -> None:
         """The viewer's stream is over."""
-        self.services.log.info("viewer_ended", peer=self.peer, stream=viewer.stream.name, reason=reason)
+        self.log_viewer("viewer_ended", viewer, reason=reason)
         session = next(name for name, other in self._viewers.items() if other is viewer)
         del self._dialogue.sessions[session]
         self._end(session)
@@ -124,6 +124,7 @@ class RtspConnection(Connection):
                         session.stream, self, self.outlet, Framing.INTERLEAVED, session.channels,
                         self.peer, user_agent,
                     )  # fmt: skip
+                    self.log_viewer("viewer_started", viewer, user_agent=user_agent)
                 viewer.channels = session.channels  # a SETUP while it was paused may have changed them
                 services.fanout.read_start(viewer)
             case Pause(session):
@@ -151,5 +152,9 @@ class RtspConnection(Connection):
         """No frame is begun any more; the one that is unfinished goes out before the BYE."""
         viewer = self._viewers.pop(session, None)
         if viewer is not None:
-            self.services.fanout.remove(viewer)
+            self._remove(viewer)
             self.send(self.services.reports.stop(viewer))
+
+    def _remove(self, viewer: Viewer) -> None:
+        self.services.fanout.remove(viewer)
+        self.log_viewer("viewer_gone", viewer, frames_sent=viewer.frames_sent)

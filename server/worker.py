@@ -42,7 +42,7 @@ class Worker:
             role.context, self._poller, config.runtime_dir, role.name, config.processes.muxers,
             config.streams, self._counters, role.log, now_us,
         )  # fmt: skip
-        self._fanout = Fanout(config.streams, self._muxers.send, self._counters, now_us)
+        self._fanout = Fanout(role.name, config.streams, self._muxers.send, self._counters, now_us)
         self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
         self._figures_desk = FiguresDesk(role, now_us)
         self._services = Services(
@@ -90,7 +90,7 @@ class Worker:
                 if viewer.unlogged_drops:
                     age_us = viewer.last.age_us if viewer.last is not None else 0
                     self._role.log.info(
-                        "viewer_slow", viewer=self._viewer_id(viewer), stream=stream.name, peer=viewer.peer,
+                        "viewer_slow", viewer=viewer.id, stream=stream.name, peer=viewer.peer,
                         dropped=viewer.unlogged_drops, age_ms=age_us // 1000,
                     )  # fmt: skip
                     viewer.unlogged_drops = 0
@@ -105,7 +105,7 @@ class Worker:
 
     def _viewer_figures(self, viewer: Viewer, now: int) -> ViewerFigures:
         return ViewerFigures(
-            id=self._viewer_id(viewer),
+            id=viewer.id,
             stream=viewer.stream.name,
             transport=viewer.framing.value,
             peer=viewer.peer,
@@ -118,9 +118,6 @@ class Worker:
             bytes_sent=viewer.bytes_sent,
             connected_s=(now - viewer.connected_us) / 1e6,
         )
-
-    def _viewer_id(self, viewer: Viewer) -> str:
-        return f"{self._role.name}-{viewer.number}"
 
     def _rtsp_connection(
         self, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from common.errors import MessageError
 from common.messages import Ended, Forget, Message, ReadStart, ReadStop
 from server.counters import Counters
-from server.fanout import Fanout, Viewer
+from server.fanout import USER_AGENT_MAX, Fanout, Viewer
 from server.flow import Gate
 from server.frame_buffers import Framing
 from server.transports import TcpOutlet
@@ -47,7 +47,7 @@ class Peer:
 
     def add_to(self, fanout: Fanout, stream: str = "cam") -> Viewer:
         channels = (self.channel, self.channel + 1)
-        self.viewer = fanout.add(stream, self, self.outlet, self.framing, channels, "peer:1", "agent")
+        self.viewer = fanout.add(stream, self, self.outlet, self.framing, channels, "peer:1", "agent" * 100)
         return self.viewer
 
     def read(self, fanout: Fanout, size: int = 1 << 20) -> int:
@@ -93,7 +93,7 @@ class Bench:
         self.said: deque[Message] = deque()
         self.counters = Counters()
         self.fanout = Fanout(
-            ["cam", "two"], lambda _, message: self.said.append(message), self.counters, self.clock
+            "server-0", ["cam", "two"], lambda _, message: self.said.append(message), self.counters, self.clock
         )
         self.source = FrameSource()
         self.peers: list[Peer] = []
@@ -163,6 +163,8 @@ def test_live_viewers_share_and_others_get_their_own_form(bench: Bench) -> None:
         assert viewer_of(peer).packets_sent == 2
     sizes = [viewer_of(peer).bytes_sent for peer, _ in peers]
     assert sizes == [len(first.data) + len(second.data)] * 2 + [8 * 188]
+    assert [viewer_of(peer).id for peer, _ in peers] == ["server-0-1", "server-0-2", "server-0-3"]
+    assert len(viewer_of(peers[0][0]).user_agent) == USER_AGENT_MAX
     assert (bench.counters.frames_in, bench.counters.frames_sent) == (2, 6)
     assert bench.counters.bytes_sent == sum(sizes)
 
