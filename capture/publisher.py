@@ -9,6 +9,7 @@ Every new subscriber is told the tracks and the state at once. Nobody's slowness
 does not fetch in time is left out for it, and it sees that by the numbers.
 """
 
+import os
 import secrets
 
 import zmq
@@ -30,9 +31,8 @@ class Publisher:
         try:
             self._socket = sockets.samples_out(context, endpoint)
         except zmq.ZMQError as error:
-            raise SettingsError(
-                f"cannot listen on {endpoint}: {error.strerror}: runtime_dir must be a directory that is ours"
-            ) from None
+            reason = os.strerror(error.errno or 0)
+            raise SettingsError(f"cannot listen on {endpoint}: {reason}: check runtime_dir") from None
         self.demanded = False
         self.samples = self.bytes = self.key_frames = 0
         self.subscriptions = self.requests = self.refused = 0

@@ -29,8 +29,6 @@ def run_stream(role: Role, name: str) -> None:
     if stream is None:
         known = ", ".join(role.config.streams) or "none"
         raise SettingsError(f"--stream {name}: the settings have no such stream; they have: {known}")
-    if not role.config.runtime_dir:
-        raise SettingsError("runtime_dir is not set: name the directory that all processes of the instance share")
     publisher = Publisher(role.context, capture_endpoint(role.config.runtime_dir, name))
     try:
         _Capture(role, stream, publisher).run()

@@ -22,13 +22,21 @@ def _socket(context: Context, kind: int, queued_max: int) -> Socket:
     return socket
 
 
+def _bound(socket: Socket, endpoint: str) -> Socket:
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError:
+        socket.close()  # left open, it would keep its context from ending
+        raise
+    return socket
+
+
 def samples_out(context: Context, endpoint: str) -> Socket:
     """capture's side. Drops silently beyond the mark: samples carry sequence numbers. Receives each
     subscription (b"\\x01", also a repeated one), the last unsubscription (b"\\x00"), and messages."""
     socket = _socket(context, zmq.XPUB, SAMPLES_QUEUED_MAX)
     socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-    socket.bind(endpoint)
-    return socket
+    return _bound(socket, endpoint)
 
 
 def samples_in(context: Context, endpoint: str) -> Socket:
@@ -43,8 +51,7 @@ def frames_out(context: Context, endpoint: str) -> Socket:
     """muxer's side. A full or vanished server is an error of the send, never a silent loss."""
     socket = _socket(context, zmq.ROUTER, FRAMES_QUEUED_MAX)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    socket.bind(endpoint)
-    return socket
+    return _bound(socket, endpoint)
 
 
 def frames_in(context: Context, endpoint: str, identity: bytes) -> Socket:
@@ -58,8 +65,7 @@ def frames_in(context: Context, endpoint: str, identity: bytes) -> Socket:
 def control_server(context: Context, endpoint: str) -> Socket:
     """The supervisor's side."""
     socket = _socket(context, zmq.ROUTER, CONTROL_QUEUED_MAX)
-    socket.bind(endpoint)
-    return socket
+    return _bound(socket, endpoint)
 
 
 def control_client(context: Context, endpoint: str) -> Socket:

@@ -1,0 +1,240 @@
+"""Samples out over ZeroMQ, and what comes back: a real socket, a subscriber that reads every message."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from capture.publisher import RECEIVED_MAX, Publisher
+from common import sockets, wire
+from common.errors import SettingsError
+from common.messages import (
+    TEXT_MAX,
+    Announce,
+    AnyMessage,
+    Describe,
+    KeyFrameRequest,
+    SampleMessage,
+    SourceState,
+)
+from common.sample import Codec, Sample, Track
+from tests.support.wait import until
+
+WAIT_MS = 5000
+VIDEO = Track(Codec.H264, 160, 120, 25.0, config=b"\0\0\0\1\x67")
+AUDIO = Track(Codec.AAC, sample_rate_hz=48000, channels=2, config=b"\x11\x90")
+
+
+class Subscriber:
+    """A muxer's end."""
+
+    def __init__(self, context: sockets.Context, endpoint: str) -> None:
+        self.socket = sockets.samples_in(context, endpoint)
+
+    def subscribe(self) -> None:
+        self.socket.send(b"\x01")
+
+    def next(self) -> tuple[AnyMessage, bytes]:
+        assert self.socket.poll(WAIT_MS), "no message came"
+        message, media = wire.decode(self.socket.recv_multipart())
+        return message, bytes(media)
+
+    def is_empty(self) -> bool:
+        return not self.socket.poll(50)
+
+
+@pytest.fixture
+def context() -> Iterator[sockets.Context]:
+    with zmq.Context() as made:
+        yield made
+
+
+@pytest.fixture
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"ipc://{tmp_path_factory.mktemp('p')}/s"
+
+
+@pytest.fixture
+def publisher(context: sockets.Context, endpoint: str) -> Iterator[Publisher]:
+    made = Publisher(context, endpoint)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def subscriber(context: sockets.Context, endpoint: str) -> Iterator[Subscriber]:
+    made = Subscriber(context, endpoint)
+    yield made
+    made.socket.close()
+
+
+def heard(publisher: Publisher, count: int = 1) -> bool:
+    """Wait for the next subscriptions."""
+
+    def probe() -> bool:
+        publisher.receive()
+        return publisher.subscriptions >= count
+
+    return until(probe, 5, "a subscription")
+
+
+def test_samples_are_numbered_from_the_start_of_each_life(publisher: Publisher, subscriber: Subscriber) -> None:
+    subscriber.subscribe()
+    heard(publisher)
+    epochs = []
+    for _ in range(2):
+        publisher.begin((VIDEO, AUDIO))
+        announce, _ = subscriber.next()
+        assert isinstance(announce, Announce)
+        assert announce.tracks == (VIDEO, AUDIO)
+        epochs.append(announce.epoch)
+        publisher.publish(Sample(b"key", 1000, Codec.H264, True, 900))
+        publisher.publish(Sample(b"sound", 950, Codec.AAC))
+        publisher.publish(Sample(memoryview(b"next"), 2000, Codec.H264, False))
+        got = [subscriber.next() for _ in range(3)]
+        assert [media for _, media in got] == [b"key", b"sound", b"next"]
+        assert [message for message, _ in got] == [
+            SampleMessage(announce.epoch, 0, 1000, 900, Codec.H264, True),
+            SampleMessage(announce.epoch, 1, 950, None, Codec.AAC, True),
+            SampleMessage(announce.epoch, 2, 2000, None, Codec.H264, False),
+        ]
+    assert epochs[0] != epochs[1]
+    assert (publisher.samples, publisher.bytes, publisher.key_frames) == (6, 24, 2)
+
+
+def test_who_is_new_is_told_the_tracks_and_the_state(
+    context: sockets.Context, endpoint: str, publisher: Publisher, subscriber: Subscriber
+) -> None:
+    publisher.begin((VIDEO,))
+    publisher.tell_state(True)
+    subscriber.subscribe()
+    heard(publisher)
+    announce, _ = subscriber.next()
+    assert subscriber.next()[0] == SourceState(True, "")
+    second = Subscriber(context, endpoint)
+    second.subscribe()
+    heard(publisher, 2)
+    assert second.next()[0] == announce
+    assert second.next()[0] == SourceState(True, "")
+    second.socket.close()
+
+
+def test_a_change_of_tracks_is_of_the_same_life(publisher: Publisher, subscriber: Subscriber) -> None:
+    subscriber.subscribe()
+    heard(publisher)
+    publisher.begin((VIDEO,))
+    publisher.publish(Sample(b"key", 1000, Codec.H264))
+    publisher.announce((VIDEO, AUDIO))
+    publisher.publish(Sample(b"sound", 950, Codec.AAC))
+    messages = [subscriber.next()[0] for _ in range(4)]
+    epochs = {message.epoch for message in messages if isinstance(message, Announce | SampleMessage)}
+    assert len(epochs) == 1
+    assert [message.sequence for message in messages if isinstance(message, SampleMessage)] == [0, 1]
+
+
+def test_nothing_is_said_of_a_source_that_is_not_wanted(publisher: Publisher, subscriber: Subscriber) -> None:
+    publisher.begin((VIDEO,))
+    publisher.tell_state(False, "no such file")
+    publisher.forget_state()
+    subscriber.subscribe()
+    heard(publisher)
+    assert subscriber.is_empty()
+
+
+def test_a_reason_fits_its_limit(publisher: Publisher, subscriber: Subscriber) -> None:
+    publisher.tell_state(False, "x" * 2 * TEXT_MAX)
+    subscriber.subscribe()
+    heard(publisher)
+    assert subscriber.next()[0] == SourceState(False, "x" * TEXT_MAX)
+
+
+def test_demand_is_there_from_the_first_subscription_to_the_last(
+    context: sockets.Context, endpoint: str, publisher: Publisher, subscriber: Subscriber
+) -> None:
+    assert not publisher.demanded
+    subscriber.subscribe()
+    heard(publisher)
+    second = Subscriber(context, endpoint)
+    second.subscribe()
+    heard(publisher, 2)
+    subscriber.socket.send(b"\x00")
+    second.socket.send_multipart(wire.encode(KeyFrameRequest()))
+
+    def asked() -> bool:
+        publisher.receive()
+        return publisher.take_key_frame_request()
+
+    until(asked, 5, "the request")
+    assert publisher.demanded
+    second.socket.close()  # as one that dies
+
+    def abandoned() -> bool:
+        publisher.receive()
+        return not publisher.demanded
+
+    until(abandoned, 5, "the end of the demand")
+
+
+def test_requests_are_heard_and_all_else_is_refused_and_counted(
+    publisher: Publisher, subscriber: Subscriber
+) -> None:
+    subscriber.subscribe()
+    heard(publisher)
+    junk: list[list[bytes]] = [
+        [b"\xff\xff\xff"],
+        [b"\x92\x07\x04"],
+        [b"\x01a topic"],
+        [b"\x93\x01\x04", b"media"],
+        [bytes(frame) for frame in wire.encode(Describe(1, "stream"))],
+    ]
+    for frames in junk:
+        subscriber.socket.send_multipart(frames)
+    subscriber.socket.send_multipart(wire.encode(KeyFrameRequest()))
+    subscriber.socket.send_multipart(wire.encode(KeyFrameRequest()))
+
+    def probe() -> bool:
+        publisher.receive()
+        return publisher.requests == 2
+
+    until(probe, 5, "both requests")
+    assert publisher.refused == len(junk)
+    assert publisher.take_key_frame_request()
+    assert not publisher.take_key_frame_request()
+
+
+def test_a_flood_does_not_keep_the_source_waiting(
+    publisher: Publisher, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("capture.publisher.RECEIVED_MAX", 5)
+    assert RECEIVED_MAX > 100
+    subscriber.subscribe()
+    heard(publisher)
+    for _ in range(20):
+        subscriber.socket.send(b"\xc1")
+    turns = 0
+
+    def probe() -> bool:
+        nonlocal turns
+        before = publisher.refused
+        publisher.receive()
+        turns += publisher.refused > before
+        assert publisher.refused - before <= 5
+        return publisher.refused == 20
+
+    until(probe, 5, "all of it")
+    assert turns >= 4
+
+
+def test_nobody_listening_costs_nothing(publisher: Publisher) -> None:
+    publisher.begin((VIDEO,))
+    for index in range(1000):
+        publisher.publish(Sample(b"x" * 100_000, index, Codec.H264))
+    assert publisher.samples == 1000
+
+
+def test_where_it_cannot_listen_is_said(context: sockets.Context, tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError, match=r"cannot listen on ipc://.*: No such file or directory: check runtime_dir"
+    ):
+        Publisher(context, f"ipc://{tmp_path}/none/capture-a")
