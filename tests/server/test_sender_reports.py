@@ -8,7 +8,7 @@ import pytest
 from server.fanout import Viewer
 from server.rtcp import ntp_time
 from server.sender_reports import AGE_MAX_US, INTERVAL_US, SenderReports
-from tests.server.test_viewer_fanout import Bench, Peer, viewer_of
+from tests.support.fanout_bench import Bench, Peer, viewer_of
 
 WALL_US = 1_700_000_000_000_000
 

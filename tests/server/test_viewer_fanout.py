@@ -1,9 +1,6 @@
 """Every frame's way to its viewers: what they get, whatever their sockets, the muxer and the timing do."""
 
-import socket
-from collections import deque
 from collections.abc import Iterator
-from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -11,131 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from common.errors import MessageError
-from common.messages import Ended, Forget, Message, ReadStart, ReadStop
-from server.counters import Counters
-from server.fanout import USER_AGENT_MAX, Fanout, Viewer
+from common.messages import Ended, Forget, ReadStart, ReadStop
+from server.fanout import USER_AGENT_MAX
 from server.flow import Gate
 from server.frame_buffers import Framing
-from server.transports import TcpOutlet
-from tests.support.frame_source import FrameSource, Judge, SourceFrame
+from tests.support.fanout_bench import Bench, Peer, viewer_of
+from tests.support.frame_source import FrameSource
 from tests.support.model_muxer import ModelMuxer
-
-M = TypeVar("M", bound=Message)
-SEND_BUFFER_BYTES = 4608  # the kernel's least: every large frame is sent in part
-
-
-class Peer:
-    """A viewer's connection, both ends of it; the client's end is read by a `Judge`."""
-
-    def __init__(self, framing: Framing = Framing.INTERLEAVED, channel: int = 0) -> None:
-        self.near, self.far = socket.socketpair()
-        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        self.near.setblocking(False)
-        self.far.setblocking(False)
-        self.outlet = TcpOutlet(self.near, self._note_blocked)
-        self.judge = Judge(framed=framing is Framing.INTERLEAVED, channel=channel)
-        self.framing = framing
-        self.channel = channel
-        self.blocks = 0
-        self.starts = 0
-        self.endings: list[str] = []
-        self.errors: list[OSError] = []
-        self.viewer: Viewer | None = None
-
-    def _note_blocked(self) -> None:
-        self.blocks += 1
-
-    def add_to(self, fanout: Fanout, stream: str = "cam") -> Viewer:
-        channels = (self.channel, self.channel + 1)
-        self.viewer = fanout.add(stream, self, self.outlet, self.framing, channels, "peer:1", "agent" * 100)
-        return self.viewer
-
-    def read(self, fanout: Fanout, size: int = 1 << 20) -> int:
-        """Read so much, then let the near end write on; returns the bytes read."""
-        try:
-            data = self.far.recv(size)
-        except BlockingIOError:
-            data = b""
-        self.judge.receive(data)
-        if self.outlet.blocked and self.viewer is not None and not self.errors:
-            self.outlet.flush()
-            if not self.outlet.blocked:
-                fanout.drained(self.viewer)
-        return len(data)
-
-    def close(self) -> None:
-        self.near.close()
-        self.far.close()
-
-    # as the owner of the viewer
-
-    def broken(self, error: OSError) -> None:
-        self.errors.append(error)
-        assert self.viewer is not None
-        self.fanout_of_broken.remove(self.viewer)
-
-    fanout_of_broken: Fanout
-
-    def started(self, viewer: Viewer) -> None:
-        assert viewer is self.viewer
-        self.starts += 1
-
-    def ended(self, viewer: Viewer, reason: str) -> None:
-        assert viewer is self.viewer
-        self.endings.append(reason)
-
-
-class Bench:
-    """A fan-out with peers and what it says to the muxer."""
-
-    def __init__(self) -> None:
-        self.now_us = 0
-        self.said: deque[Message] = deque()
-        self.counters = Counters()
-        self.fanout = Fanout(
-            "server-0", ["cam", "two"], lambda _, message: self.said.append(message), self.counters, self.clock
-        )
-        self.source = FrameSource()
-        self.peers: list[Peer] = []
-
-    def clock(self) -> int:
-        return self.now_us
-
-    def peer(self, framing: Framing = Framing.INTERLEAVED, channel: int = 0, stream: str = "cam") -> Peer:
-        peer = Peer(framing, channel)
-        peer.fanout_of_broken = self.fanout
-        peer.add_to(self.fanout, stream)
-        self.peers.append(peer)
-        return peer
-
-    def reader(self, framing: Framing = Framing.INTERLEAVED, channel: int = 0) -> tuple[Peer, int]:
-        """A peer whose gate is open, and its ticket."""
-        peer = self.peer(framing, channel)
-        assert peer.viewer is not None
-        self.fanout.read_start(peer.viewer)
-        start = self.heard(ReadStart)
-        return peer, start.ticket
-
-    def heard(self, kind: type[M]) -> M:
-        """The oldest thing said, which is of this kind."""
-        message = self.said.popleft()
-        assert isinstance(message, kind), message
-        return message
-
-    def live(self, *tickets: int) -> SourceFrame:
-        """A sync point by ticket, after which these are live."""
-        frame = self.source.frame(sync=True)
-        self.fanout.deliver(frame.addressed(tickets=tickets, live=tickets), frame.data)
-        return frame
-
-    def to_live(self, packets: int = 3, sync: bool = False) -> SourceFrame:
-        frame = self.source.frame(packets=packets, sync=sync)
-        self.fanout.deliver(frame.addressed(to_live=True), frame.data)
-        return frame
-
-    def close(self) -> None:
-        for peer in self.peers:
-            peer.close()
 
 
 @pytest.fixture
@@ -143,11 +22,6 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.close()
-
-
-def viewer_of(peer: Peer) -> Viewer:
-    assert peer.viewer is not None
-    return peer.viewer
 
 
 def test_live_viewers_share_and_others_get_their_own_form(bench: Bench) -> None:
@@ -198,15 +72,11 @@ def test_a_viewer_that_takes_part_of_a_frame_stops_before_the_next(bench: Bench)
     while peer.read(bench.fanout):
         pass
     start = bench.heard(ReadStart)
-    assert (start.viewer, start.after) == (stop_viewer(peer), (1, big.message.number))
+    assert (start.viewer, start.after) == (viewer_of(peer).number, (1, big.message.number))
     assert start.ticket != ticket
     assert start.room_bytes >= 64 << 10
     assert peer.judge.frames == [(1, 0), (1, 1)]
     assert bench.counters.read_stops == 1
-
-
-def stop_viewer(peer: Peer) -> int:
-    return viewer_of(peer).number
 
 
 def test_what_is_left_out_is_counted_and_the_numbers_go_on(bench: Bench) -> None:
