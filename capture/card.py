@@ -72,8 +72,7 @@ class Card:
         strip[top : top + self._block, left : left + self._block] = WHITE
 
     def _paint_bars(self, bottom: int, height: int) -> None:
-        blue = self.pixels[height : height + height // 4].reshape(height // 2, self._width // 2)
-        red = self.pixels[height + height // 4 :].reshape(height // 2, self._width // 2)
+        blue, red = self.pixels[height:].reshape(2, height // 2, self._width // 2)
         edges = [self._width * index // len(_BARS) & ~1 for index in range(len(_BARS))] + [self._width]
         for index, (y, cb, cr) in enumerate(_BARS):
             left, right = edges[index], edges[index + 1]

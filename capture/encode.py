@@ -139,6 +139,8 @@ class JpegDecoder:
 
     def decode(self, data: bytes | memoryview) -> av.VideoFrame | None:
         """The picture; None if it is damaged."""
+        if not data:
+            return None  # to libavcodec the end of all pictures
         try:
             pictures: Sequence[av.VideoFrame] = self._context.decode(av.Packet(bytes(data)))
         except FFmpegError:
@@ -147,7 +149,7 @@ class JpegDecoder:
 
 
 class AacEncoder:
-    """AAC-LC of blocks of BLOCK_SAMPLES; comes out one block later (the encoder's overlap)."""
+    """AAC-LC of blocks of BLOCK_SAMPLES; comes out two blocks later (the encoder's look ahead)."""
 
     BLOCK_SAMPLES = 1024
 

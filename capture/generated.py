@@ -131,7 +131,8 @@ class _Tone:
         self._encoder = AacEncoder(SAMPLE_RATE_HZ, 1, TONE_BPS)
         self.track = self._encoder.track
         self._second = _second()
-        self._next = 0  # sample of the block that is encoded next
+        self._next = 0  # sample that is encoded next
+        self._due = 0  # first sample of the frame that comes next
         self._phase = 0
 
     def start(self, wall_us: int) -> None:
@@ -140,15 +141,19 @@ class _Tone:
 
     @property
     def due_us(self) -> int:
-        """When the next frame that the encoder gives begins, µs from sample 0: one block before the input."""
-        return _us(self._next - AacEncoder.BLOCK_SAMPLES)
+        """When the next frame begins, µs from sample 0."""
+        return _us(self._due)
 
     def make(self, start_us: int) -> list[Sample]:
-        """The next frames; sample 0 is at `start_us`."""
-        at = (np.arange(AacEncoder.BLOCK_SAMPLES) + self._next + self._phase) % SAMPLE_RATE_HZ
-        frames = self._encoder.encode(self._second[None, at], self._next)
-        self._next += AacEncoder.BLOCK_SAMPLES
-        return [Sample(data, start_us + _us(first), Codec.AAC) for data, first in frames if first >= 0]
+        """The next frame; sample 0 is at `start_us`. The encoder, which looks ahead, is fed as much as it takes."""
+        frames: list[tuple[bytes, int]] = []
+        while not frames:
+            at = (np.arange(AacEncoder.BLOCK_SAMPLES) + self._next + self._phase) % SAMPLE_RATE_HZ
+            encoded = self._encoder.encode(self._second[None, at], self._next)
+            frames = [(data, first) for data, first in encoded if first >= 0]  # without the lead-in
+            self._next += AacEncoder.BLOCK_SAMPLES
+        self._due = frames[-1][1] + AacEncoder.BLOCK_SAMPLES
+        return [Sample(data, start_us + _us(first), Codec.AAC) for data, first in frames]
 
 
 def _us(samples: int) -> int:
