@@ -142,8 +142,10 @@ class Fanout:
         parcels: list[Parcel] = []
         for identity, server in list(self._servers.items()):
             by_number: dict[int, Parcel] = {}
+            if self._live_from < self._stream.ring.first:  # this process stood still: frames are gone unsent
+                self._park(server, self._live_from)
             if server.live:
-                for number in range(max(self._live_from, self._stream.ring.first), head):
+                for number in range(self._live_from, head):
                     by_number[number] = Parcel(identity, number, to_live=True)
             for ticket in list(server.waiting):
                 self._flush_waiting(identity, server, server.readers[ticket], by_number)
@@ -161,12 +163,7 @@ class Fanout:
         server = self._servers.get(parcel.server)
         if server is None:
             return
-        for ticket, session in list(server.readers.items()):
-            if ticket in server.live or session.queue.position > parcel.number:
-                server.shut(ticket)
-                session.read_stop()
-                session.queue.seek(parcel.number)
-                server.unparked.append(ticket)
+        self._park(server, parcel.number)
         server.unparked.extend(parcel.parked)
 
     def enforce(self) -> None:
@@ -176,6 +173,15 @@ class Fanout:
             for session in server.sessions.values():
                 if session.ticket not in server.live:
                     session.queue.enforce(now_us)
+
+    def _park(self, server: _Server, number: int) -> None:
+        """Shut the gates of all that were, or would be, sent the frame `number`: they did not get it."""
+        for ticket, session in list(server.readers.items()):
+            if ticket in server.live or session.queue.position > number:
+                server.shut(ticket)
+                session.read_stop()
+                session.queue.seek(number)
+                server.unparked.append(ticket)
 
     def _flush_waiting(
         self, identity: bytes, server: _Server, session: ViewerSession, by_number: dict[int, Parcel]

@@ -159,6 +159,20 @@ def test_a_stopped_viewer_is_spliced_by_age_and_asks_for_a_sync_point() -> None:
     assert not fanout.awaits_sync
 
 
+def test_live_viewers_of_a_muxer_that_stood_still_are_spliced() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    stream.ring.append(video(100_000))
+    stream.ring.append(video(2_000_000, sync=True))
+    stream.ring.append(video(2_000_000))
+    assert stream.ring.first == 2
+    assert addresses(fanout.parcels()) == [(3, False, [], [], [10])]
+    fanout.read_start(b"s", start(1, 11, after=0))
+    assert [p.number for p in fanout.parcels()] == [2, 3]
+
+
 class FanoutMachine(RuleBasedStateMachine):
     """Two servers that follow the protocol; whatever they do, each viewer gets decodable frames in order."""
 

@@ -54,7 +54,8 @@ def test_a_frame_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 @given(st.lists(st.tuples(st.sampled_from([0x100, 0x101]), st.booleans(), st.booleans()), max_size=80))
 def test_continuity_goes_on_whatever_is_left_out(packets: list[tuple[int, bool, bool]]) -> None:
     """packets: PID, has payload, left out."""
-    continuity, source, seen = Continuity(), {0x100: 0, 0x101: 5}, {}
+    continuity, source = Continuity(), {0x100: 0, 0x101: 5}
+    seen: dict[int, int] = {}
     was_out = False
     for pid, payload, out in packets:
         source[pid] = source[pid] + payload & 15

@@ -6,7 +6,9 @@ import pytest
 
 from common.errors import MediaError, SessionError
 from common.sample import Codec, Sample, Track
-from muxer.session import Packet, new_media_session
+from muxer.ring import Limits
+from muxer.session import MediaSession, Packet, new_media_session
+from muxer.stream import Stream
 from tests.support.ts_check import RtpCheck, TsCheck
 
 FRAME_US = 40_000
@@ -153,20 +155,30 @@ def test_sdp_is_valid_before_the_first_sample() -> None:
     assert "m=video 0 RTP/AVP 33\r\n" in sdp
 
 
+class Silent(MediaSession):
+    """Leaves the sound out and delays the pictures."""
+
+    def on_send_sample(self, sample: Sample) -> None:
+        if not sample.audio:
+            super().on_send_sample(Sample(sample.data, sample.time_us + 500_000, sample.codec, sample.sync))
+
+
+class Raw(MediaSession):
+    """Sends packets of its own."""
+
+    def on_send_sample(self, sample: Sample) -> None:
+        self.on_send_packet(b"frame %d" % sample.time_us)
+
+
+def stream(*tracks: Track) -> Stream:
+    made = Stream("session", ssrc=1, age_max_us=0)
+    made.announce(tracks)
+    return made
+
+
 def test_an_override_changes_the_encoding() -> None:
-    session, reader = (
-        new_media_session(Track(Codec.H264), Track(Codec.AAC, sample_rate_hz=48000, channels=2)),
-        Reader(),
-    )
-
-    class Silent(type(session)):  # type: ignore[misc]
-        """Leaves the sound out and doubles every picture's filler."""
-
-        def on_send_sample(self, sample: Sample) -> None:
-            if not sample.audio:
-                super().on_send_sample(Sample(sample.data, sample.time_us + 500_000, sample.codec, sample.sync))
-
-    session.__class__ = Silent
+    tracks = Track(Codec.H264), Track(Codec.AAC, sample_rate_hz=48000, channels=2)
+    session, reader = Silent(stream(*tracks), Limits(frames_max=10)), Reader()
     session.read_start(reader)
     for i in range(5):
         session.write_sample(picture(i, sync=i == 0))
@@ -176,18 +188,13 @@ def test_an_override_changes_the_encoding() -> None:
     for packet in reader.packets:
         check.feed(packet[12:])
     report = check.finish()
-    assert 0x101 not in report.pes or not report.pes[0x101]
+    assert not report.pes.get(0x101)
     assert report.pes[0x100][0].pts == 500_000 * 9 // 100
 
 
 def test_an_override_may_send_packets_of_its_own() -> None:
-    session, packets = new_media_session(Track(Codec.H264)), list[bytes]()
-
-    class Raw(type(session)):  # type: ignore[misc]
-        def on_send_sample(self, sample: Sample) -> None:
-            self.on_send_packet(b"frame %d" % sample.time_us)
-
-    session.__class__ = Raw
+    packets: list[bytes] = []
+    session = Raw(stream(Track(Codec.H264)), Limits(frames_max=10))
     session.read_start(lambda packet: packets.append(bytes(packet)))
     session.write_sample(picture(0, sync=True))
     session.write_sample(picture(1))
@@ -263,7 +270,12 @@ def test_no_packet_after_read_stop_returned_in_another_thread() -> None:
     stopped = threading.Event()
     late: list[int] = []
     session.read_start(lambda _packet: late.append(1) if stopped.is_set() else None)
-    writer = threading.Thread(target=lambda: [session.write_sample(picture(i)) for i in range(1, 300)])
+
+    def write() -> None:
+        for i in range(1, 300):
+            session.write_sample(picture(i))
+
+    writer = threading.Thread(target=write)
     writer.start()
     session.read_stop()
     stopped.set()
