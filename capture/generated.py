@@ -50,7 +50,6 @@ class GeneratedSource:
             self._fps,
         )
         self._card = Card(*(spec.size or _size(settings)))
-        self._picture = av.VideoFrame.from_numpy_buffer(self._card.pixels, format="yuv420p")
         self._tone = _Tone() if spec.tone is not False else None
         self._start_us = self._start_wall_us = 0
         self._dropped_raw = 0
@@ -121,7 +120,8 @@ class GeneratedSource:
         text = f"{time.strftime('%H:%M:%S', local)}.{wall_us // 1000 % 1000:03}"
         self._card.paint(text, self._number, wall_us)
         self._number += 1
-        self._ready.extend(self._encoder.encode(self._picture, time_us))
+        picture = av.VideoFrame.from_ndarray(self._card.pixels, format="yuv420p")
+        self._ready.extend(self._encoder.encode(picture, time_us))
 
 
 class _Tone:
@@ -145,9 +145,9 @@ class _Tone:
         return _us(self._due)
 
     def make(self, start_us: int) -> list[Sample]:
-        """The next frame; sample 0 is at `start_us`. The encoder, which looks ahead, is fed as much as it takes."""
+        """The next frame; sample 0 is at `start_us`."""
         frames: list[tuple[bytes, int]] = []
-        while not frames:
+        while not frames:  # the encoder looks two blocks ahead
             at = (np.arange(AacEncoder.BLOCK_SAMPLES) + self._next + self._phase) % SAMPLE_RATE_HZ
             encoded = self._encoder.encode(self._second[None, at], self._next)
             frames = [(data, first) for data, first in encoded if first >= 0]  # without the lead-in

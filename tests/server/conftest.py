@@ -9,13 +9,13 @@ from tests.support.fake_muxer import FakeMuxer
 from tests.support.server_process import ServerProcess, healthy
 from tests.support.wait import until
 
-QUICKLY = {"viewer": {"source_wait_ms": 700, "stalled_close_ms": 2500}}
+QUICKLY = {"viewer": {"source_wait_ms": 700}}
 _EPOCHS = count(1000)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """Two streams, and short waits."""
+    """Two streams, and a short wait for those that do not start."""
     with ServerProcess("cam", "two", sections=QUICKLY) as process:
         yield process
 

@@ -242,17 +242,6 @@ def test_a_client_that_never_reads_its_answers_is_not_read_either(server: Server
     until(lambda: server.counter("reply_queues_full") > 0, 5, "the full queue to be counted")
 
 
-def test_a_viewer_that_takes_nothing_is_closed(server: ServerProcess, muxer: FakeMuxer) -> None:
-    stalled = server.counter("connections_stalled")
-    with play(server, receive_buffer_bytes=4096) as client:
-        client.next_packet()
-        while not muxer.of(ReadStop):
-            muxer.produce("cam", packets=700)
-        until(lambda: server.counter("connections_stalled") > stalled, 10, "it to be closed")
-        until(lambda: muxer.of(Forget), 5, "Forget")
-    assert "event=connection_stalled" in server.log
-
-
 def test_the_figures(server: ServerProcess, muxer: FakeMuxer) -> None:
     with play(server) as client:
         for _ in range(5):

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from common.errors import EXIT_SETTINGS
+from common.messages import Forget, ReadStop
 from tests.support.fake_muxer import FakeMuxer
 from tests.support.frame_source import Judge
 from tests.support.rtsp_client import RtspClient
@@ -104,3 +105,18 @@ def test_no_descriptors_left() -> None:
         assert clients[-1].recv(100).startswith(b"RTSP/1.0 200")
         for client in clients:
             client.close()
+
+
+def test_a_viewer_that_takes_nothing_is_closed() -> None:
+    with (
+        ServerProcess("cam", sections={"viewer": {"stalled_close_ms": 1500}}) as server,
+        FakeMuxer(server.directory, "cam") as muxer,
+    ):
+        muxer.produce("cam", sync=True)
+        with play(server, receive_buffer_bytes=4096) as client:
+            client.next_packet()
+            while not muxer.of(ReadStop):
+                muxer.produce("cam", packets=700)
+            until(lambda: server.counter("connections_stalled") == 1, 20, "it to be closed")
+            until(lambda: muxer.of(Forget), 10, "Forget")
+        assert "event=connection_stalled" in server.log

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import av.logging
+from av.bitstream import BitStreamFilterContext
 
 from tests.support import check_picture
 from tests.support.check_picture import CheckClip, Reading
@@ -55,26 +56,36 @@ class Decoded:
 
 
 def units(source: bytes | Path) -> list[Unit]:
-    """The packets of a TS, or a file, in their order.
+    """The packets of a TS, or a file, in their order; H.264 with start codes whatever the container.
 
     Of a TS, which was cut off anywhere, the last packet of each track is left out: it may not be whole.
     """
     found: list[Unit] = []
     with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
+        with_lengths = {
+            stream.index: BitStreamFilterContext("h264_mp4toannexb", stream)
+            for stream in container.streams.video
+            if (stream.codec_context.extradata or b"\0")[0] == 1  # an AVCDecoderConfigurationRecord
+        }
         for packet in container.demux():
-            if packet.size and packet.stream.type in ("video", "audio"):
-                assert packet.pts is not None
-                assert packet.dts is not None
-                assert packet.time_base is not None
-                pts, dts = (round(time * packet.time_base / TICKS_90K) for time in (packet.pts, packet.dts))
-                audio = packet.stream.type == "audio"
-                found.append(Unit(audio, pts, dts, packet.is_keyframe, bytes(packet)))
+            if not packet.size or packet.stream.type not in ("video", "audio"):
+                continue
+            kind, to_start_codes = packet.stream.type, with_lengths.get(packet.stream.index)
+            for whole in [packet] if to_start_codes is None else to_start_codes.filter(packet):
+                found.append(_unit(whole, kind == "audio"))
     if isinstance(source, bytes):
         for audio in (False, True):
             last = [index for index, unit in enumerate(found) if unit.audio is audio][-1:]
             for index in last:
                 del found[index]
     return found
+
+
+def _unit(packet: "av.Packet[av.stream.Stream]", audio: bool) -> Unit:
+    assert packet.pts is not None
+    assert packet.dts is not None
+    pts, dts = (round(time * packet.time_base / TICKS_90K) for time in (packet.pts, packet.dts))
+    return Unit(audio, pts, dts, packet.is_keyframe, bytes(packet))
 
 
 def decode(ts: bytes, *, check_pictures: bool = False) -> Decoded:

@@ -42,7 +42,8 @@ def command() -> str:
 class Instance:
     """`framegate serve` with these sources, ready when the context is entered.
 
-    config: the text of a settings file. extra: further arguments. Leaving the context asserts a clean end.
+    config: the text of a settings file. extra: further arguments. Leaving the context asserts a clean end,
+    unless the test killed the supervisor.
     """
 
     def __init__(
@@ -52,9 +53,12 @@ class Instance:
         muxers: int = 1,
         servers: int = 1,
         extra: Sequence[str] = (),
+        runtime_dir: Path | None = None,
+        wait_ready: bool = True,
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fg-", dir="/tmp"))
-        self.runtime_dir = self.home / "run"
+        self.runtime_dir = self.home / "run" if runtime_dir is None else runtime_dir
+        self._wait_ready = wait_ready
         self._temporary = self.home / "tmp"
         self._temporary.mkdir()
         self._config = self.home / "settings.toml"
@@ -73,7 +77,6 @@ class Instance:
 
     def __enter__(self) -> "Instance":
         self._shared_memory = set(os.listdir("/dev/shm"))
-        self._started_s = time.monotonic()
         self.process = subprocess.Popen(
             [command(), *self._arguments],
             stdin=subprocess.DEVNULL,
@@ -91,26 +94,29 @@ class Instance:
         self._follow(self.process.stderr, self._err)
         running.append(self)
         try:
-            until(self._is_ready, READY_WITHIN_S, "`ready` and the URLs on stdout")
+            if self._wait_ready:
+                until(self._is_ready, READY_WITHIN_S, "`ready` and the URLs on stdout")
         except BaseException:
             self.kill_all()
             self._release()
             sys.stderr.write(f"{self.log}\n")
             raise
-        self.ready_after_s = time.monotonic() - self._started_s
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            sys.stderr.write(f"{self.log}\n")  # captured, and shown with the failure
         try:
             if error is None:
                 if self.process.poll() is None:
                     self.stop()
-                self.check_nothing_left()
+                if self.process.returncode != -signal.SIGKILL:
+                    self.check_nothing_left()
                 assert self.crashes_expected or _TRACEBACK not in self.log, "a process of framegate crashed"
         except AssertionError:
-            sys.stderr.write(f"{self.log}\n")  # captured, and shown with the failure
+            sys.stderr.write(f"{self.log}\n")
             raise
         finally:
             self.kill_all()
@@ -226,6 +232,7 @@ class Instance:
         left = self.alive()
         assert not left, f"processes left behind: {left}"
         files = [str(path) for path in self.home.rglob("*") if path not in (self._config, self._temporary)]
+        files += [str(self.runtime_dir)] if self.runtime_dir.exists() else []
         assert not files, f"files left behind: {files}"
         shared = [
             name
