@@ -221,7 +221,7 @@ class CameraSource:
             return None
         if self._sequence is not None and buffer.sequence > self._sequence + 1:
             self._gaps += buffer.sequence - self._sequence - 1
-            self._whole = False
+            self._wait_for_sync()
         self._sequence = buffer.sequence
         return buffer
 
@@ -260,7 +260,11 @@ class CameraSource:
 
     def _lost(self) -> None:
         self._damaged += 1
-        if self._sync_points is not None:
+        self._wait_for_sync()
+
+    def _wait_for_sync(self) -> None:
+        """A picture is missing: the following ones would be broken, where each leans on the last."""
+        if self._sync_points is not None and self._whole:
             self._whole = False
             self.request_key_frame()
 
@@ -323,13 +327,13 @@ def open_device(path: str) -> Any:
     return device
 
 
-def cameras() -> list[Camera]:
+def cameras(root: Path = Path("/dev")) -> list[Camera]:
     """All cameras of this machine, also those that this user may not open."""
     links: dict[str, list[str]] = {}
-    for link in sorted([*Path("/dev/v4l/by-id").glob("*"), *Path("/dev/v4l/by-path").glob("*")]):
+    for link in sorted([*root.glob("v4l/by-id/*"), *root.glob("v4l/by-path/*")]):
         links.setdefault(os.path.realpath(link), []).append(str(link))
     found = []
-    for path in sorted(Path("/dev").glob("video[0-9]*"), key=lambda path: (len(path.name), path.name)):
+    for path in sorted(root.glob("video[0-9]*"), key=lambda path: (len(path.name), path.name)):
         camera = _describe(str(path), tuple(links.get(str(path), ())))
         if camera is not None:
             found.append(camera)
