@@ -1,0 +1,241 @@
+"""Real clients play, without one error, what a file with B-pictures and the generated picture give."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import av.logging
+import pytest
+
+from tests.support import check_picture, players
+from tests.support.check_picture import CheckClip
+from tests.support.decoding import TICKS_90K, Unit, units
+from tests.support.file_times import check_distances, check_times
+from tests.support.instance import Instance
+
+pytestmark = pytest.mark.interop
+
+SECONDS = 3
+PICTURES = SECONDS * 25
+VLC_KEEPS_EVERY = 5
+AUDIO_FRAMES = SECONDS * 48000 // 1024
+GST_CATEGORIES = "tsdemux|mpegtsbase|mpegtspacketizer|parse|libav|videodecoder|audiodecoder|jitter|rtsp|rtp|soup"
+# rtspsrc is fed the newest group of pictures at once, to show one soon, and moves its clock when that was long;
+# and its parser does not know the SEI in which x264 signs its pictures. It is interrupted at the end.
+GST_EXPECTED = "calculate_skew|decreasing timestamp|broken/invalid nal Type: 6 SEI, Size: 678|interrupted"
+
+URLS = [(stream, transport) for stream in ("file", "test") for transport in ("rtsp", "http")]
+
+
+@pytest.fixture(scope="module")
+def instance(clip: CheckClip) -> Iterator[Instance]:
+    with Instance(f"file=mock:{clip.path}", "test=test:size=320x240,fps=25") as running:
+        running.wait_live("file", "test")
+        yield running
+
+
+@pytest.fixture(params=URLS, ids=["-".join(pair) for pair in URLS])
+def watched(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """(stream, transport)"""
+    pair: tuple[str, str] = request.param
+    return pair
+
+
+@pytest.fixture
+def url(instance: Instance, watched: tuple[str, str]) -> str:
+    stream, transport = watched
+    return instance.rtsp(stream) if transport == "rtsp" else instance.http(stream)
+
+
+@pytest.fixture(scope="module")
+def file_units(clip: CheckClip) -> list[Unit]:
+    return units(clip.path)
+
+
+def over_tcp(url: str) -> str:
+    return "-rtsp_transport tcp" if url.startswith("rtsp") else ""
+
+
+def test_ffprobe(watched: tuple[str, str], url: str, file_units: list[Unit]) -> None:
+    players.need("ffprobe")
+    probe = players.run(
+        f"ffprobe -v warning {over_tcp(url)} -show_streams -show_packets -of json "
+        f"-read_intervals %+{SECONDS} {url}"
+    )
+    assert (probe.code, probe.err) == (0, "")
+    found = json.loads(probe.out)
+    assert [stream["codec_name"] for stream in found["streams"]] == ["h264", "aac"]
+    assert (found["streams"][0]["width"], found["streams"][0]["height"]) == (320, 240)
+    assert {stream["time_base"] for stream in found["streams"]} == {"1/90000"}
+    for kind in ("video", "audio"):
+        packets = [packet for packet in found["packets"] if packet["codec_type"] == kind]
+        times = [(packet["pts"], packet["dts"]) for packet in packets]
+        if kind == "video":
+            assert "K" in packets[0]["flags"]
+        if watched[0] == "file":
+            check_distances(times, file_units, audio=kind == "audio")
+        else:
+            assert {after[1] - before[1] for before, after in pairwise(times)} == {
+                3600 if kind == "video" else 1920
+            }
+
+
+def test_ffmpeg_decodes(url: str) -> None:
+    players.need("ffmpeg")
+    decoded = players.run(f"ffmpeg -v warning -xerror {over_tcp(url)} -i {url} -t {SECONDS} -f framecrc -")
+    assert (decoded.code, decoded.err) == (0, "")
+    counts = [len(re.findall(rf"^{track},", decoded.out, re.M)) for track in (0, 1)]
+    assert counts[0] >= PICTURES - 10
+    assert counts[1] >= AUDIO_FRAMES - 10
+
+
+def test_ffmpeg_copies_the_file_s_packets(
+    watched: tuple[str, str], url: str, file_units: list[Unit], tmp_path: Path
+) -> None:
+    players.need("ffmpeg")
+    copy = tmp_path / "copy.ts"
+    copied = players.run(
+        f"ffmpeg -v error -xerror {over_tcp(url)} -copyts -t {SECONDS} -i {url} -c copy -f mpegts "
+        f"-pes_payload_size 0 {copy}"
+    )
+    assert (copied.code, copied.err) == (0, "")
+    got = units(copy)
+    if watched[0] == "file":
+        check_times(got, file_units)
+    else:
+        assert len([unit for unit in got if not unit.audio]) >= PICTURES - 5
+
+
+def test_pyav(watched: tuple[str, str], url: str, file_units: list[Unit], clip: CheckClip) -> None:
+    options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
+    got: list[Unit] = []
+    numbers: list[int] = []
+    audio_frames = 0
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture(local=False) as complaints, av.open(url, "r", options=options, timeout=20) as live:
+            for track in (*live.streams.video, *live.streams.audio):
+                track.codec_context.options = {"err_detect": "explode"}
+            for packet in live.demux(video=0, audio=0):
+                audio = packet.stream.type == "audio"
+                assert packet.pts is not None
+                assert packet.dts is not None
+                assert packet.time_base == TICKS_90K
+                got.append(Unit(audio, packet.pts, packet.dts, packet.is_keyframe, bytes(packet)))
+                for frame in packet.decode():
+                    if isinstance(frame, av.VideoFrame) and watched[0] == "file":
+                        reading = check_picture.read(check_picture.from_frame(frame))
+                        assert not reading.damaged, f"picture {reading.number}"
+                        numbers.append(reading.number)
+                    audio_frames += isinstance(frame, av.AudioFrame)
+                if len([unit for unit in got if not unit.audio]) > PICTURES:
+                    break
+    finally:
+        av.logging.set_level(None)
+    assert complaints == []
+    assert audio_frames > AUDIO_FRAMES - 20
+    if watched[0] == "file":
+        assert len(numbers) > PICTURES - 10
+        assert all(clip.follows(after, before) for before, after in pairwise(numbers)), numbers
+        check_times(got, file_units)
+
+
+def gst(line: str, enough: Callable[[str], bool] | None = None) -> players.Run:
+    """gst-launch to its end; asserts that nothing on the way to the decoder has complained."""
+    players.need("gst-launch-1.0")
+    debug = {"GST_DEBUG": "2", "GST_DEBUG_NO_COLOR": "1"}
+    played = players.run(f"gst-launch-1.0 {line}", environment=debug, enough=enough)
+    assert played.code == 0, played.err[-3000:]
+    complaints = [
+        line
+        for line in played.err.split("\n")
+        if re.search(rf"(WARN|ERROR) +[\w-]*({GST_CATEGORIES})", line) and not re.search(GST_EXPECTED, line)
+    ]
+    assert not complaints, complaints[:10]
+    return played
+
+
+SINKS = f"fakesink num-buffers={PICTURES}", f"fakesink num-buffers={AUDIO_FRAMES}"
+
+
+def test_gstreamer_pipeline(url: str) -> None:
+    rtsp = f"rtspsrc location={url} protocols=tcp ! rtpmp2tdepay"
+    source = rtsp if url.startswith("rtsp") else f"souphttpsrc location={url}"
+    video, audio = SINKS
+    gst(
+        f"-q {source} ! tsdemux name=d "
+        f"d. ! queue ! h264parse ! avdec_h264 ! {video} d. ! queue ! aacparse ! avdec_aac ! {audio}"
+    )
+
+
+def test_gstreamer_playbin(url: str) -> None:
+    def enough(out: str) -> bool:
+        return out.count("(video:sink)") >= PICTURES and out.count("(audio:sink)") >= AUDIO_FRAMES
+
+    sinks = [f"{kind}-sink='fakesink name={kind} silent=false sync=true'" for kind in ("video", "audio")]
+    gst(f"-v playbin uri={url} {' '.join(sinks)}", enough)
+
+
+@pytest.mark.parametrize("track", ["video", "audio"])
+def test_gstreamer_sees_the_file_s_times(instance: Instance, file_units: list[Unit], track: str) -> None:
+    """Over HTTP: over RTSP GStreamer moves times. One track at a time: the lines of two would be mixed up."""
+    parser, count = ("h264parse", PICTURES) if track == "video" else ("aacparse", AUDIO_FRAMES)
+    url = instance.http("file")
+    sink = f"fakesink num-buffers={count} silent=false"
+    played = gst(f"-v souphttpsrc location={url} ! tsdemux ! {parser} ! {sink}")
+    lines = re.findall(r"last-message = chain .*?dts: (\S+), pts: (\S+),", played.out)
+    times = [(_ticks(pts), _ticks(pts if dts == "none" else dts)) for dts, pts in lines]
+    check_distances(times, file_units, audio=track == "audio")
+
+
+def _ticks(clock: str) -> int:
+    hours, minutes, seconds = clock.split(":")
+    return round((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * 90000)
+
+
+def test_mpv(url: str) -> None:
+    players.need("mpv")
+    played = players.run(
+        "mpv --no-config --vo=null --ao=null --msg-level=all=warn --term-status-msg= --rtsp-transport=tcp "
+        f"--frames={PICTURES} {url}"
+    )
+    assert (played.code, played.err.strip()) == (0, "")
+    assert not re.search(r"warn|error|fail|invalid|corrupt", played.out, re.I), played.out
+
+
+@pytest.mark.parametrize("stream", ["file", "test"])
+def test_vlc_over_http(instance: Instance, stream: str, clip: CheckClip, tmp_path: Path) -> None:
+    players.need("cvlc")
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:3]:  # pytest keeps them private
+        parent.chmod(parent.stat().st_mode | 0o011)
+    played = players.run(
+        f"cvlc -vv --intf dummy --vout dummy --aout dummy --run-time {SECONDS} --video-filter scene "
+        f"--scene-format png --scene-path {tmp_path} --scene-prefix scene --scene-ratio {VLC_KEEPS_EVERY} "
+        f"{instance.http(stream)} vlc://quit",
+        environment={"HOME": str(tmp_path)},
+        as_nobody=True,
+    )
+    assert played.code == 0
+    complaints = re.findall(
+        r"^\S+ (?:ts demux|http\S*|avcodec decoder|packetizer_\w+ \w+) (?:error|warning): .*", played.err, re.M
+    )
+    assert not complaints, complaints[:10]
+    pictures = sorted(tmp_path.glob("scene*.png"))
+    assert len(pictures) > SECONDS * 25 // VLC_KEEPS_EVERY // 2
+    if stream == "file":
+        numbers = [number_in_png(path) for path in pictures]
+        assert -1 not in numbers
+        steps = [(after - before) % clip.pictures for before, after in pairwise(numbers)]
+        assert max(steps) < 3 * VLC_KEEPS_EVERY, numbers  # at the start it shows one again, and late ones never
+        assert sum(steps) > PICTURES // 2
+
+
+def number_in_png(path: Path) -> int:
+    """VLC scales the pictures that it keeps: their number stands that, their details do not."""
+    with av.open(str(path), "r") as png:
+        frame = next(png.decode(video=0)).reformat(width=320, height=240, format="yuv420p")
+        return check_picture.read(check_picture.from_frame(frame)).number

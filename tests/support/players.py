@@ -1,0 +1,90 @@
+"""Real players as subprocesses: run with a bound, everything they said kept, nothing left running."""
+
+import os
+import pwd
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.wait import until
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a program ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def need(*programs: str) -> None:
+    """Skip the test where one of these programs is not installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def run(
+    line: str,
+    *,
+    within_s: float = 40.0,
+    environment: Mapping[str, str] | None = None,
+    as_nobody: bool = False,
+    enough: Callable[[str], bool] | None = None,
+) -> Run:
+    """Run a command line to its end. Raises AssertionError, with what it said, if that does not come in time.
+
+    line: split as a shell does, and nothing else that a shell does.
+    as_nobody: not as root, where the tests run as root. enough: looks at its output and says when to interrupt a
+    program that does not end by itself.
+    """
+    words = shlex.split(line)
+    user = "nobody" if as_nobody and os.geteuid() == 0 else None
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+        user=user,
+        group=None if user is None else pwd.getpwnam(user).pw_gid,
+        extra_groups=None if user is None else [],
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said: tuple[list[str], list[str]] = ([], [])
+    readers = [
+        threading.Thread(target=lines.extend, args=(pipe,), daemon=True)
+        for pipe, lines in zip((process.stdout, process.stderr), said, strict=True)
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        if enough is not None:
+            until(
+                lambda: process.poll() is not None or enough("".join(said[0])), within_s, f"enough of {words[0]}"
+            )
+            process.send_signal(signal.SIGINT)
+        process.wait(within_s)
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        raise AssertionError(f"{error}\n{''.join(said[0])[-3000:]}\n{''.join(said[1])[-3000:]}") from None
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has ended, and left nothing behind
+        process.wait()
+        for reader, pipe in zip(readers, (process.stdout, process.stderr), strict=True):
+            reader.join(10)
+            pipe.close()
+    return Run(process.returncode, "".join(said[0]), "".join(said[1]))
