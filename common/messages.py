@@ -133,6 +133,8 @@ class ReadStart(Message, frozen=True, tag=24):
     after: the (epoch, number) of the last frame the viewer was given, to go on behind it; None to start at a
         sync point.
     room_bytes: what the viewer's socket takes now; queued frames beyond it are not sent (at least one is).
+    delay_us: how long the kernel will take, at the viewer's pace, to send what it is given: what is queued has
+        that much less time to wait.
     """
 
     viewer: U63
@@ -140,6 +142,7 @@ class ReadStart(Message, frozen=True, tag=24):
     stream: StreamName
     after: tuple[U63, U63] | None
     room_bytes: U32
+    delay_us: U32 = 0
 
 
 class ReadStop(Message, frozen=True, tag=25):
