@@ -30,7 +30,7 @@ from common import grid
 from common.clock import RTP_WRAP, now_us, ticks_90k
 from common.errors import MediaError, SessionError
 from common.grid import Frame
-from common.numbering import Numbering
+from common.header_numbers import NONE, SEQUENCE_WRAP, Mark, Offset, next_offset, renumbered
 from common.sample import Sample, Track
 from muxer.mpegts import TsMuxer
 from muxer.packet_feed import Continuity, PacketFeed
@@ -61,7 +61,8 @@ class MediaSession:
         self._flushing = False
         self._sending: Entry | None = None
         self._unsent: deque[Packet] = deque()
-        self._numbering: Numbering | None = None
+        self._last: Mark | None = None  # the frame sent last, and what was added to its numbers
+        self._offset: Offset = NONE
         self._own_muxer: TsMuxer | None = None
         self._feed: PacketFeed | None = None
         self._continuity = Continuity()
@@ -214,33 +215,28 @@ class MediaSession:
             self._callback(self._unsent.popleft())
 
     def _send_frame(self, frame: Frame) -> None:
-        if self._numbering is None:
-            self._numbering = Numbering(frame)
-        patch = self._numbering.patch(frame)
-        data = frame.data
-        if patch is not None:
-            sequence, ssrc, delta = patch
-            data = memoryview(grid.renumber(data, sequence=sequence, clock_offset=0, ssrc=ssrc, delta=delta))
-        self._numbering.advance(frame)
+        data = renumbered(frame.data, frame, self._next_offset(frame))
         for packet in grid.packets(data):
             self.on_send_packet(packet)
 
     def _send_ready_made(self, frame: Frame) -> None:
-        if self._numbering is None:
-            self._numbering = Numbering(frame)
         if self.queue.splices != self._splices_seen:
             self._splices_seen = self.queue.splices
             self._continuity.splice()
-        sequence = self._numbering.sequence
-        self._numbering.advance(frame)
+        sequence = (frame.sequence + self._next_offset(frame).sequence) % SEQUENCE_WRAP
         for packet in grid.packets(frame.data):
             own = bytearray(packet)
             own[2:4] = sequence.to_bytes(2, "big")
-            sequence = sequence + 1 & 0xFFFF
+            sequence = (sequence + 1) % SEQUENCE_WRAP
             body = own[grid.RTP_HEADER_BYTES :]
             self._continuity.apply(body)
             own[grid.RTP_HEADER_BYTES :] = body
             self.on_send_packet(bytes(own))
+
+    def _next_offset(self, frame: Frame) -> Offset:
+        self._offset = next_offset(self._last, self._offset, frame)
+        self._last = Mark(frame, len(frame.data))
+        return self._offset
 
 
 def new_media_session(*tracks: Track, queue_frames_max: int = QUEUE_FRAMES_MAX) -> MediaSession:

@@ -11,12 +11,13 @@ from typing import Protocol
 
 from common.errors import MessageError
 from common.grid import FrameKind
+from common.header_numbers import NONE, Offset, next_offset
 from common.messages import Ended, Forget, FrameMessage, Message, ReadStart, ReadStop
 from common.wire import Buffer
 from server.counters import Counters
 from server.flow import Flow, Gate, Position
 from server.frame_buffers import Form, FrameBuffers, Framing, form, is_frame_size
-from server.header_numbers import NONE, Mark, Offset, next_offset
+from server.frame_mark import FrameMark
 from server.transports import TcpOutlet
 
 USER_AGENT_MAX = 200  # characters of it that are kept; Windows players send 150
@@ -54,7 +55,7 @@ class LiveStream:
         self.name = name
         self.viewers: dict[Viewer, None] = {}
         self.lanes: dict[Form, Lane] = {}
-        self.previous: Mark | None = None
+        self.previous: FrameMark | None = None
         self.has_video = False
 
 
@@ -88,7 +89,7 @@ class Viewer:
         self.user_agent = user_agent[:USER_AGENT_MAX]
         self.connected_us = now_us
         self.lane: Lane | None = None
-        self.last: Mark | None = None
+        self.last: FrameMark | None = None
         self.offset: Offset = NONE
         self.paused = False
         self.spliced = False
@@ -188,7 +189,7 @@ class Fanout:
             raise MessageError(f"a frame of {len(data)} bytes of the stream {frame.stream}")
         self._counters.frames_in += 1
         stream.has_video = stream.has_video or frame.kind == FrameKind.VIDEO
-        mark = Mark(frame, len(data), self._clock())
+        mark = FrameMark(frame, len(data), self._clock())
         buffers = FrameBuffers(frame, data)
         broken: list[tuple[Viewer, OSError]] = []
         for ticket in frame.parked:  # live ones are not meant by `to_live` any more
@@ -211,7 +212,7 @@ class Fanout:
     # ---- inside -----------------------------------------------------------------------------------------
 
     def _deliver_to_lanes(
-        self, stream: LiveStream, frame: FrameMessage, mark: Mark, buffers: FrameBuffers,
+        self, stream: LiveStream, frame: FrameMessage, mark: FrameMark, buffers: FrameBuffers,
         broken: list[tuple[Viewer, OSError]],
     ) -> None:  # fmt: skip
         previous = stream.previous
@@ -250,7 +251,7 @@ class Fanout:
         self._counters.bytes_sent += sent_bytes
 
     def _deliver_by_ticket(
-        self, ticket: int, stream: LiveStream, frame: FrameMessage, mark: Mark, buffers: FrameBuffers,
+        self, ticket: int, stream: LiveStream, frame: FrameMessage, mark: FrameMark, buffers: FrameBuffers,
         broken: list[tuple[Viewer, OSError]],
     ) -> None:  # fmt: skip
         viewer = self._by_ticket.get(ticket)
@@ -281,7 +282,7 @@ class Fanout:
         if last is None:
             viewer.owner.started(viewer)
 
-    def _go_live(self, ticket: int, stream: LiveStream, mark: Mark) -> None:
+    def _go_live(self, ticket: int, stream: LiveStream, mark: FrameMark) -> None:
         viewer = self._by_ticket.get(ticket)
         if viewer is None or viewer.lane is not None:
             return  # it could not take this very frame, or the connection is gone

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from common import grid
 from common.grid import LEAD_BYTES, ROW_BYTES, TS_BYTES
+from common.header_numbers import NONE, Offset, renumbered
 from common.messages import FrameMessage
 from common.wire import Buffer
-from server.header_numbers import NONE, SEQUENCE_WRAP, Offset
 
 
 class Framing(Enum):
@@ -60,16 +60,7 @@ class FrameBuffers:
 
     def _make(self, wanted: Form) -> Buffer:
         framing, channel, offset = wanted
-        data = self._data
-        if channel != 0 or offset != NONE:
-            data = grid.renumber(
-                data,
-                sequence=(self._frame.sequence + offset.sequence) % SEQUENCE_WRAP,
-                clock_offset=offset.clock,
-                ssrc=self._frame.ssrc if offset.ssrc is None else offset.ssrc,
-                delta=offset.counters,
-                channel=channel,
-            )
+        data = renumbered(self._data, self._frame, offset, channel)
         return grid.without_rtp(data) if framing is Framing.TS else data
 
 

@@ -20,10 +20,10 @@ LINES_MAX = 400
 
 # Bytes, numbers and now_us in, values out. These must be; any other module whose docstring says Pure must be, too.
 PURE = {
-    "common": "adts annexb endpoints errors figures grid messages numbering sample source_spec sps wire",
+    "common": "adts annexb endpoints errors figures grid header_numbers messages sample source_spec sps wire",
     "capture": "camera_modes policy source sync_points timeline",
     "muxer": "carriage fanout mpegts packet_feed psi ring rtp sdp stream timeline",
-    "server": "flow frame_buffers header_numbers http_requests rtcp rtsp_headers rtsp_message rtsp_state",
+    "server": "flow frame_buffers frame_mark http_requests rtcp rtsp_headers rtsp_message rtsp_state",
     "deploy": "policy",
 }
 PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load

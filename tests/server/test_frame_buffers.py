@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.header_numbers import NONE, Offset
 from server.frame_buffers import SHARED, FrameBuffers, Framing, form, is_frame_size, payload_octets
-from server.header_numbers import NONE, Offset
 from tests.support.frame_source import FrameSource, Judge
 
 FRAME = FrameSource(sequence=65535, clock_base=100, counters=[1, 2, 3, 4]).frame(sync=True, packets=20)

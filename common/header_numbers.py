@@ -6,14 +6,31 @@ takes them all: so viewers with equal offsets are served from one buffer, and no
 computed anew where a frame does not follow the one the viewer had last, so that its own numbers go on.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from common import grid
 from common.clock import RTP_WRAP, ticks_90k
-from common.grid import Counters, rtp_packets
-from common.messages import FrameMessage
+from common.grid import Buffer, Counters, rtp_packets
 
 SEQUENCE_WRAP = 1 << 16
 COUNTER_WRAP = 16
+
+
+class Numbered(Protocol):
+    """What the headers of a frame say: a `common.grid.Frame`, or the message that carries one."""
+
+    @property
+    def time_us(self) -> int: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def clock(self) -> int: ...
+    @property
+    def ssrc(self) -> int: ...
+    @property
+    def counters(self) -> Counters: ...
+    @property
+    def counts(self) -> Counters: ...
 
 
 class Offset(NamedTuple):
@@ -31,17 +48,13 @@ NONE = Offset()
 class Mark:
     """Where a frame stands, in the stream's numbers, and what the frame that follows it must have.
 
-    epoch, number, time_us, ssrc, clock: the frame's. sequence, counters: of the frame that follows. size, packets:
-    of its RTSP framing. age_us: how old it was when it came here.
+    time_us, ssrc, clock: the frame's. sequence, counters: of the frame that follows. size, packets: of its RTSP
+    framing.
     """
 
-    __slots__ = (
-        "age_us", "clock", "counters", "epoch", "number", "packets", "sequence", "size", "ssrc", "time_us"
-    )  # fmt: skip
+    __slots__ = ("clock", "counters", "packets", "sequence", "size", "ssrc", "time_us")
 
-    def __init__(self, frame: FrameMessage, size: int, now_us: int) -> None:
-        self.epoch = frame.epoch
-        self.number = frame.number
+    def __init__(self, frame: Numbered, size: int) -> None:
         self.time_us = frame.time_us
         self.ssrc = frame.ssrc
         self.clock = frame.clock
@@ -53,24 +66,13 @@ class Mark:
         self.counters = (
             (a + e) % COUNTER_WRAP, (b + f) % COUNTER_WRAP, (c + g) % COUNTER_WRAP, (d + h) % COUNTER_WRAP
         )  # fmt: skip
-        self.age_us = now_us - frame.time_us
 
-    @property
-    def position(self) -> tuple[int, int]:
-        """As ReadStart and ReadStop name it."""
-        return self.epoch, self.number
-
-    def is_followed_by(self, frame: FrameMessage) -> bool:
+    def is_followed_by(self, frame: Numbered) -> bool:
         """Whether `frame` goes on where this one ended, so that every offset stays."""
-        return (
-            self.sequence == frame.sequence
-            and self.epoch == frame.epoch
-            and self.ssrc == frame.ssrc
-            and self.counters == frame.counters
-        )
+        return self.sequence == frame.sequence and self.ssrc == frame.ssrc and self.counters == frame.counters
 
 
-def next_offset(last: Mark | None, offset: Offset, frame: FrameMessage) -> Offset:
+def next_offset(last: Mark | None, offset: Offset, frame: Numbered) -> Offset:
     """The offset of `frame` for a viewer that took `last` at `offset`; its first frame's numbers are its own."""
     if last is None:
         return NONE
@@ -78,7 +80,7 @@ def next_offset(last: Mark | None, offset: Offset, frame: FrameMessage) -> Offse
         return offset
     ssrc = last.ssrc if offset.ssrc is None else offset.ssrc
     clock = offset.clock
-    if last.epoch != frame.epoch:  # another muxer, and another relation of its clock to the time
+    if last.ssrc != frame.ssrc:  # another muxer, and another relation of its clock to the time
         passed = ticks_90k(frame.time_us) - ticks_90k(last.time_us)
         clock = (last.clock + offset.clock + passed - frame.clock) % RTP_WRAP
     a, b, c, d = last.counters
@@ -90,3 +92,17 @@ def next_offset(last: Mark | None, offset: Offset, frame: FrameMessage) -> Offse
     )  # fmt: skip
     sequence = (last.sequence + offset.sequence - frame.sequence) % SEQUENCE_WRAP
     return Offset(sequence, clock, None if ssrc == frame.ssrc else ssrc, counters)
+
+
+def renumbered(data: Buffer, frame: Numbered, offset: Offset, channel: int = 0) -> Buffer:
+    """The bytes of `frame` with a viewer's numbers and `$` channel; `data` itself where they are the stream's."""
+    if channel == 0 and offset == NONE:
+        return data
+    return grid.renumber(
+        data,
+        sequence=(frame.sequence + offset.sequence) % SEQUENCE_WRAP,
+        clock_offset=offset.clock,
+        ssrc=frame.ssrc if offset.ssrc is None else offset.ssrc,
+        delta=offset.counters,
+        channel=channel,
+    )

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.header_numbers import NONE, Offset, next_offset
 from common.messages import FrameMessage
-from server.header_numbers import NONE, Mark, Offset, next_offset
+from server.frame_mark import FrameMark
 from tests.support.frame_source import FrameSource, SourceFrame
 
 COUNTER = st.integers(0, 15)
@@ -17,8 +18,8 @@ OFFSETS = st.builds(
 )
 
 
-def mark(frame: SourceFrame) -> Mark:
-    return Mark(frame.message, len(frame.data), frame.message.time_us)
+def mark(frame: SourceFrame) -> FrameMark:
+    return FrameMark(frame.message, len(frame.data), frame.message.time_us)
 
 
 def own(offset: Offset, frame: FrameMessage) -> tuple[int, list[int], int]:
@@ -38,7 +39,7 @@ def test_a_mark_is_where_the_next_frame_begins() -> None:
     assert found.is_followed_by(second.message)
     assert not found.is_followed_by(source.frame().message)
     assert not found.is_followed_by(first.message)
-    assert Mark(first.message, len(first.data), 70_000).age_us == 70_000
+    assert FrameMark(first.message, len(first.data), 70_000).age_us == 70_000
 
 
 def test_the_first_frame_gives_its_numbers() -> None:
@@ -91,5 +92,5 @@ def test_the_ssrc_is_not_named_where_it_is_the_frames_own() -> None:
     first = a.frame(sync=True)
     to_b = next_offset(mark(first), NONE, b.frame(sync=True).message)
     assert to_b.ssrc == 5
-    back = next_offset(Mark(b.frame().message, 1332, 0), to_b, FrameSource(epoch=3, ssrc=5).frame().message)
+    back = next_offset(FrameMark(b.frame().message, 1332, 0), to_b, FrameSource(epoch=3, ssrc=5).frame().message)
     assert back.ssrc is None
