@@ -51,10 +51,13 @@ class Processes(Section, frozen=True):
 class Viewer(Section, frozen=True):
     """What a slow viewer may cost himself. The drop queue holds what is younger than `age_max_ms`.
 
+    start: a new viewer gets the newest sync point there is, and what came since, at once ("instant"), or waits
+    for the next ("live": the picture is never behind, and comes later).
     A viewer that takes not one byte for `stalled_close_ms` while there is something for him is closed.
     """
 
     age_max_ms: Ms = 1000
+    start: Literal["instant", "live"] = "instant"
     source_wait_ms: Ms = 5000  # DESCRIBE and GET wait this long for a stream that is starting
     stalled_close_ms: Ms = 60_000
 

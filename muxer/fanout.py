@@ -40,10 +40,11 @@ class ViewerSession(MediaSession):
         self.sent: list[int] = []  # the frames of this flush
         self._room_bytes = 0
 
-    def open(self, ticket: int, room_bytes: int) -> None:
-        """ReadStart: open the gate; `flush_buffer` sends."""
-        self.ticket = ticket
-        self._room_bytes = room_bytes
+    def open(self, message: ReadStart) -> None:
+        """Open the gate; `flush_queue` sends."""
+        self.ticket = message.ticket
+        self.queue.delay_us = message.delay_us
+        self._room_bytes = message.room_bytes
         self._reading = True
 
     @property
@@ -111,7 +112,7 @@ class Fanout:
             session = server.sessions[message.viewer] = ViewerSession(self._stream, self._limits, self._clock)
         else:
             self._seek(server, session, message.after)
-        session.open(message.ticket, message.room_bytes)
+        session.open(message)
         server.readers[message.ticket] = session
         server.waiting.add(message.ticket)
         return True

@@ -2,13 +2,16 @@
 
 Rules of the drop queue
 -----------------------
-1. It starts at a sync point: the newest in the ring, else the next to come. Nothing is sent before.
+1. It starts at a sync point: the newest in the ring (or, by setting, none of them), else the next to come.
+   Nothing is sent before.
 2. It holds what the viewer has not been sent yet: at most `frames_max` frames, none that has waited longer
-   than `age_max_us`.
-3. On overflow video is left out up to the newest sync point behind the cursor, else up to the next to come.
+   than `age_max_us` less the time that the kernel will take (`delay_us`).
+3. When it is half full by age, disposable pictures are left out, which hurts no other picture, until it is empty.
+4. On overflow video is left out up to the newest sync point behind the cursor, else up to the next to come.
    Audio goes on; what of it is over the limits is left out too, oldest first.
-4. Frames go whole or not at all, in order, and a CLOCK frame never counts as one: it may go wherever it is.
-5. `seek` undoes what was taken but did not arrive, the state at that frame included.
+5. By setting, a viewer that overflows again and again gets no video but sync points for a while (`muxer.pace`).
+6. Frames go whole or not at all, in order.
+7. `seek` undoes what was taken but did not arrive, the state at that frame included.
 """
 
 from collections import deque
@@ -18,6 +21,7 @@ import msgspec
 
 from common.grid import Frame, FrameKind
 from common.sample import Sample
+from muxer.pace import Pace
 
 RING_BYTES_MAX = 64 << 20
 RING_FRAMES_MAX = 8192
@@ -107,10 +111,15 @@ class Ring:
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a drop queue may hold; None: no limit of that kind."""
+    """What a drop queue may hold; None: no limit of that kind.
+
+    instant: it starts with what the ring holds. paced: rule 5 holds.
+    """
 
     frames_max: int | None = None
     age_max_us: int | None = None
+    instant: bool = True
+    paced: bool = False
 
 
 class _State(Enum):
@@ -122,19 +131,24 @@ class _State(Enum):
 class DropQueue:
     """One viewer's cursor into a ring, with the rules above.
 
-    position: the next frame to consider. dropped: frames left out so far; splices: times that it happened.
+    position: the next frame to consider. dropped: frames left out so far; splices: times that video was left out
+    up to a sync point. delay_us: how long the kernel will take to send what the viewer is given.
     """
 
     def __init__(self, ring: Ring, limits: Limits, now_us: int) -> None:
         self._ring = ring
         self._limits = limits
+        self._pace = Pace()
+        self._key_frames_only = False
+        self._thin = False
+        self.delay_us = 0
         self.dropped = 0
         self.splices = 0
         self.restart(now_us)
 
     def restart(self, now_us: int) -> None:
         """Begin again at a sync point, as a new viewer does."""
-        self.position = self._ring.start(now_us)
+        self.position = self._ring.start(now_us) if self._limits.instant else self._ring.head
         self._state = _State.START
         self._video_from = 0
         self._opened_at: int | None = None
@@ -149,8 +163,8 @@ class DropQueue:
 
     @property
     def waits_for_sync(self) -> bool:
-        """Whether only a sync point can bring pictures again."""
-        return self._state is not _State.OPEN
+        """Whether a sync point, asked for, would bring pictures again."""
+        return self._state is not _State.OPEN and not self._key_frames_only
 
     def next(self) -> int | None:
         """The number of the next frame to send, past what is left out; None if there is none yet."""
@@ -158,7 +172,7 @@ class DropQueue:
         if self.position < ring.first:
             self._leave_out(ring.first - self.position)
             self.position = ring.first
-            self._splice(ring.first)
+            self._splice(ring.first, None)
         while self.position < ring.head:
             frame = ring[self.position].frame
             if self._wanted(frame):
@@ -170,8 +184,12 @@ class DropQueue:
     def take(self, number: int) -> None:
         """`number`, which `next` gave, has been sent."""
         if self._state is not _State.OPEN and self._ring.starts_here(self._ring[number].frame):
-            self._state = _State.OPEN
             self._opened_at = number
+            if self._key_frames_only:
+                self._state = _State.SPLICE
+                self._video_from = number + 1
+            else:
+                self._state = _State.OPEN
         self.position = number + 1
 
     def seek(self, number: int) -> None:
@@ -184,28 +202,40 @@ class DropQueue:
 
     def enforce(self, now_us: int) -> None:
         """Leave out what is over the limits."""
+        key_frames_only = self._pace.key_frames_only(now_us)
+        if key_frames_only and not self._key_frames_only:
+            self._splice(self._ring.head, None)
+        self._key_frames_only = key_frames_only
         number = self.next()
-        if number is None or not self._over(number, now_us):
+        if number is None:
+            self._thin = False
+            return
+        if self._limits.age_max_us is not None and self._waited_us(number, now_us) > self._age_max_us // 2:
+            self._thin = True
+        if not self._over(number, now_us):
             return
         newest = self._ring.newest_sync
-        self._splice(newest if newest is not None and newest > self.position else self._ring.head)
+        self._splice(newest if newest is not None and newest > self.position else self._ring.head, now_us)
         while (number := self.next()) is not None and self._over(number, now_us):
             if self._ring.starts_here(self._ring[number].frame):
-                self._splice(self._ring.head)
+                self._splice(self._ring.head, None)
             self._leave_out(1)
             self.position = number + 1
 
     def _wanted(self, frame: Frame) -> bool:
         if self._state is _State.OPEN:
-            return True
+            return not (self._thin and frame.disposable and frame.kind is FrameKind.VIDEO)
         if self._ring.starts_here(frame) and self.position >= self._video_from:
             return True
         return self._state is _State.SPLICE and frame.kind is not FrameKind.VIDEO
 
-    def _splice(self, video_from: int) -> None:
+    def _splice(self, video_from: int, now_us: int | None) -> None:
+        """Leave out video before `video_from`; now_us: when the viewer's own slowness is why, else None."""
         if self._state is _State.OPEN:
             self._state = _State.SPLICE
             self.splices += 1
+            if now_us is not None and self._limits.paced:
+                self._pace.spliced(now_us)
         self._video_from = video_from
 
     def _leave_out(self, frames: int) -> None:
@@ -214,10 +244,18 @@ class DropQueue:
 
     def _over(self, number: int, now_us: int) -> bool:
         limits = self._limits
-        waited_us = now_us - max(self._ring[number].arrived_us, self._since_us)
-        if limits.age_max_us is not None and waited_us > limits.age_max_us:
+        if limits.age_max_us is not None and self._waited_us(number, now_us) > self._age_max_us:
             return True
         return limits.frames_max is not None and self._queued(number) > limits.frames_max
+
+    def _waited_us(self, number: int, now_us: int) -> int:
+        return now_us - max(self._ring[number].arrived_us, self._since_us)
+
+    @property
+    def _age_max_us(self) -> int:
+        age_max_us = self._limits.age_max_us or 0
+        # However slow the kernel: what comes in just now must have a chance.
+        return max(age_max_us - self.delay_us, age_max_us // 4)
 
     def _queued(self, number: int) -> int:
         """The wanted frames from `number` on that came since the start."""

@@ -79,6 +79,7 @@ class Worker:
         self._poller.add(self._servers.fileno(), READ, wake)
         self._poller.add(role.wake_fd, READ, wake)
         age_max_us = config.viewer.age_max_ms * 1000
+        limits = Limits(age_max_us=age_max_us, instant=config.viewer.start == "instant", paced=True)
         self._sources: dict[str, _Source] = {}
         self._readable: dict[str, None] = {}  # streams whose capture may have sent something, in order
         for name, settings in config.streams.items():
@@ -92,7 +93,7 @@ class Worker:
                 socket=sockets.samples_in(role.context, capture_endpoint(config.runtime_dir, name)),
                 intake=Intake(),
                 stream=stream,
-                fanout=Fanout(stream, self._epoch, Limits(age_max_us=age_max_us), now_us),
+                fanout=Fanout(stream, self._epoch, limits, now_us),
             )
             self._poller.add(source.socket.fileno(), READ, partial(self._may_read, name))
             self._sources[name] = source

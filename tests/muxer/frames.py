@@ -4,9 +4,15 @@ from common.grid import Frame, FrameKind
 from muxer.ring import Entry
 
 
-def entry(kind: FrameKind = FrameKind.VIDEO, sync: bool = False, at_us: int = 0, size: int = 1000) -> Entry:
+def entry(
+    kind: FrameKind = FrameKind.VIDEO,
+    sync: bool = False,
+    at_us: int = 0,
+    size: int = 1000,
+    disposable: bool = False,
+) -> Entry:
     """A frame in the ring, with `size` bytes that mean nothing."""
-    frame = Frame(kind, sync, False, at_us, 0, 0, 0, (0, 0, 0, 0), (0, 0, 0, 0), bytes(size))
+    frame = Frame(kind, sync, disposable, at_us, 0, 0, 0, (0, 0, 0, 0), (0, 0, 0, 0), bytes(size))
     return Entry(frame, None, at_us)
 
 

@@ -22,7 +22,7 @@ def drain(queue: DropQueue) -> list[int]:
 
 
 def fill(ring: Ring, letters: str, at_us: int = 0, step_us: int = 0) -> None:
-    """Append a frame a letter: S a sync picture, v a picture, a audio, c a clock frame."""
+    """Append a frame a letter: S a sync picture, v a picture, d a disposable one, a audio, c a clock frame."""
     for i, letter in enumerate(letters):
         at = at_us + i * step_us
         match letter:
@@ -30,6 +30,8 @@ def fill(ring: Ring, letters: str, at_us: int = 0, step_us: int = 0) -> None:
                 ring.append(video(at, sync=True))
             case "v":
                 ring.append(video(at))
+            case "d":
+                ring.append(entry(at_us=at, disposable=True))
             case "a":
                 ring.append(audio(at))
             case "c":
@@ -198,6 +200,70 @@ def test_a_cursor_that_the_ring_has_left_behind_is_spliced() -> None:
     assert queue.splices == 1
 
 
+def test_disposable_pictures_go_first_and_nothing_else_until_it_is_empty() -> None:
+    ring = Ring(age_max_us=10 * SECOND_US)
+    queue = DropQueue(ring, Limits(age_max_us=SECOND_US), 0)
+    fill(ring, "S")
+    drain(queue)
+    fill(ring, "vdvdav", at_us=0, step_us=100_000)  # 1 to 6
+    queue.enforce(500_000)
+    assert queue.next() == 1
+    queue.enforce(501_000)
+    assert drain(queue) == [1, 3, 5, 6]
+    assert (queue.dropped, queue.splices) == (2, 0)
+    queue.enforce(600_000)
+    fill(ring, "d", at_us=600_000)
+    assert drain(queue) == [7]
+
+
+def test_what_the_kernel_takes_is_counted_in() -> None:
+    ring = Ring(age_max_us=10 * SECOND_US)
+    queue = DropQueue(ring, Limits(age_max_us=SECOND_US), 0)
+    queue.delay_us = 600_000
+    fill(ring, "Sv")
+    queue.enforce(400_000)
+    assert queue.next() == 0
+    queue.enforce(401_000)
+    assert queue.next() is None
+
+
+def test_however_slow_the_kernel_what_comes_just_now_has_a_chance() -> None:
+    ring = Ring(age_max_us=10 * SECOND_US)
+    queue = DropQueue(ring, Limits(age_max_us=SECOND_US), 0)
+    queue.delay_us = 5 * SECOND_US
+    fill(ring, "S")
+    queue.enforce(250_000)
+    assert drain(queue) == [0]
+
+
+def test_a_viewer_that_asks_for_live_starts_with_the_next_sync_point() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "Sv")
+    queue = DropQueue(ring, Limits(instant=False), 0)
+    assert drain(queue) == []
+    assert queue.waits_for_sync
+    fill(ring, "vSv")
+    assert drain(queue) == [3, 4]
+
+
+def test_a_viewer_that_never_keeps_up_gets_key_frames_only_and_is_tried_again() -> None:
+    ring = Ring(age_max_us=10 * SECOND_US)
+    queue = DropQueue(ring, Limits(age_max_us=SECOND_US, paced=True), 0)
+    now_us, sent = 0, []
+    for group in range(30):  # of 2 s; the viewer looks once a group, at its beginning, but for the last 12
+        for i, letter in enumerate("Svavvavv"):
+            now_us = group * 2 * SECOND_US + i * SECOND_US // 4
+            fill(ring, letter, at_us=now_us)
+            queue.enforce(now_us)
+            if i == 0 or group >= 18:
+                sent += drain(queue)
+    by_group = ["".join("Svavvavv"[n % 8] for n in sent if n // 8 == group) for group in range(30)]
+    assert by_group[:4] == ["Sa", "Sa", "Sa", "Sa"], "each a splice, with its last sound"
+    assert by_group[-1] == "Svavvavv", "back by itself"
+    assert any(letters.replace("a", "") == "S" for letters in by_group[18:22]), "key frames only in between"
+    assert not queue.waits_for_sync
+
+
 class DropQueueMachine(RuleBasedStateMachine):
     """Any mix of frames, sends, stops and losses: the rules hold for what arrived."""
 
@@ -206,13 +272,13 @@ class DropQueueMachine(RuleBasedStateMachine):
         self.now_us = 0
         self.ring = Ring(age_max_us=2 * SECOND_US)
         self.ring.has_video = True
-        self.limits = Limits(frames_max=6, age_max_us=SECOND_US)
+        self.limits = Limits(frames_max=6, age_max_us=SECOND_US, paced=True)
         self.queue = DropQueue(self.ring, self.limits, 0)
         self.kept: dict[int, Entry] = {}  # every frame ever
         self.in_flight: list[int] = []
         self.arrived: list[int] = []
 
-    @rule(letters=st.text("Svvvac", min_size=1, max_size=8), step_us=st.integers(0, 300_000))
+    @rule(letters=st.text("Svvvdac", min_size=1, max_size=8), step_us=st.integers(0, 300_000))
     def write(self, letters: str, step_us: int) -> None:
         first = self.ring.head
         fill(self.ring, letters, self.now_us, step_us)
@@ -256,7 +322,8 @@ class DropQueueMachine(RuleBasedStateMachine):
             if not frame.sync:
                 assert last_video is not None, "a picture before the first sync point"
                 between = range(last_video + 1, number)
-                assert not any(self.kept[n].frame.kind is FrameKind.VIDEO for n in between if n in self.kept), (
+                left_out = [self.kept[n].frame for n in between if n in self.kept]
+                assert not any(f.kind is FrameKind.VIDEO and not f.disposable for f in left_out), (
                     "a picture after a gap that is no sync point"
                 )
             last_video = number
