@@ -8,12 +8,13 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -55,6 +56,9 @@ class MediaFile:
             self._audio = self._audio_track()
             if self._video is None and self._audio is None:
                 raise SettingsError(f"{path}: {self.notes[0] if self.notes else 'holds no picture and no sound'}")
+        except FFmpegError as error:
+            self._container.close()
+            raise SourceError(f"{path}: damaged at its head ({error.strerror})") from None
         except BaseException:
             self._container.close()
             raise
@@ -119,23 +123,32 @@ class MediaFile:
 
     def _all(self) -> Iterator[FileSample]:
         tracks = {track.index: track for track in (self._video, self._audio) if track is not None}
-        streams = [self._container.streams[index] for index in tracks]
-        try:
-            for packet in self._container.demux(streams):
-                if packet.size == 0:
-                    continue  # the end of one stream
-                if packet.is_corrupt or packet.size > SAMPLE_BYTES_MAX:
-                    self.damaged += 1
-                    continue
-                try:
-                    yield from tracks[packet.stream_index].push(packet)
-                except (MediaError, FFmpegError):
-                    self.damaged += 1
-        except FFmpegError:
-            if self._container.format.name not in _ENDS_IN_AN_ERROR:
+        for packet in self._packets(list(tracks)):
+            if packet.is_corrupt or packet.size > SAMPLE_BYTES_MAX:
+                self.damaged += 1
+                continue
+            try:
+                yield from tracks[packet.stream_index].push(packet)
+            except (MediaError, FFmpegError):
                 self.damaged += 1
         for track in tracks.values():
             yield from track.flush()
+
+    def _packets(self, indexes: list[int]) -> Iterator["Packet[Any]"]:
+        """The packets of these streams, as far as the file can be read."""
+        packets = self._container.demux(indexes)
+        while True:
+            try:
+                packet = next(packets, None)
+            except FFmpegError:
+                self.damaged += self._container.format.name not in _ENDS_IN_AN_ERROR
+                return
+            except IndexError:
+                return  # a further stream came up on the way: PyAV loses count at the end of the file
+            if packet is None:
+                return
+            if packet.size:  # an empty one marks the end of a stream
+                yield packet
 
 
 def _first(streams: tuple[_AnyStream, ...]) -> _AnyStream | None:
@@ -157,7 +170,7 @@ def _open(path: str) -> InputContainer:
             raise SourceError(f"{path}: is not a file")
         if status.st_size == 0:
             raise SourceError(f"{path}: is empty")
-        return av.open(f"file:{path}", "r")
+        return av.open(f"file:{path}", "r", metadata_errors="replace")
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file") from None
     except PermissionError:

@@ -235,6 +235,32 @@ def test_the_search_for_a_sync_point_is_bounded(monkeypatch: pytest.MonkeyPatch)
         read(cut)
 
 
+def test_tags_that_are_no_text_do_no_harm() -> None:
+    spoilt = variant(media_file("a.avi"), "a.avi", lambda data: data.replace(b"Lavf", b"\xe9\xff\xe9\xff"))
+    assert b"\xe9\xff" in spoilt.read_bytes()
+    _, samples = read(spoilt)
+    assert len([sample for sample in samples if not sample.track.audio]) == PICTURES
+
+
+def test_a_stream_that_comes_up_on_the_way_is_not_heard_and_does_no_harm() -> None:
+    def late(data: bytes) -> bytes:
+        """The last sound tag but a few of an FLV file becomes one of a text stream."""
+        at, tags = 13, []
+        while at < len(data):
+            tags.append(at)
+            at += 11 + int.from_bytes(data[at + 1 : at + 4], "big") + 4
+        sounds = [at for at in tags if data[at] == 8]
+        return data[: sounds[-10]] + b"\x12" + data[sounds[-10] + 1 :]
+
+    whole = media_file("a.flv", pictures=400)
+    changed = variant(whole, "late.flv", late)
+    _, samples = read(whole)
+    file, fewer = read(changed)
+    assert file.tracks_count == 2
+    assert len(fewer) == len(samples) - 1
+    assert file.damaged == 0
+
+
 def _nothing(_: bytes) -> bytes:
     return b""
 
