@@ -48,7 +48,7 @@ class MockSource:
         self._ahead_bytes = 0
         self._newest_us: dict[bool, int] = {}  # decoding time of the newest sample, by whether it is audio
         self._turn = itertools.count()
-        self._in_pass = 0  # samples placed in this pass
+        self._in_pass: set[bool] = set()  # the tracks that had a sample in this pass, by whether it is audio
         self._held_us = 0  # how much later than placed everything is now
         self._known: dict[bool, Track] = {}  # by whether it is audio
         self._expected: frozenset[bool] = frozenset()  # which tracks there must be before the first sample
@@ -152,9 +152,11 @@ class MockSource:
                 self._place(sample)
 
     def _begin_pass(self) -> None:
-        if self._in_pass == 0:
+        if not self._in_pass:
             raise SourceError(f"{self._path}: no whole sample in it any more")
-        self._in_pass = 0
+        for gone in self._newest_us.keys() - self._in_pass:
+            del self._newest_us[gone]  # the file was replaced by one without it: nothing of it is waited for
+        self._in_pass = set()
         self._timeline.next_pass()
         self._loops += 1
         assert self._file is not None
@@ -169,7 +171,7 @@ class MockSource:
         if placed is None:
             self._damaged += 1
             return
-        self._in_pass += 1
+        self._in_pass.add(sample.track.audio)
         self._newest_us[sample.track.audio] = placed.decode_us
         self._ahead_bytes += len(sample.data)
         heapq.heappush(self._ahead, (placed.decode_us, next(self._turn), placed, sample))

@@ -282,6 +282,7 @@ def test_a_file_that_is_replaced_plays_on_as_the_new_one(tmp_path: Path) -> None
     assert (source.tracks[0].codec, source.tracks[0].width) == (Codec.H265, 320)
     times = [sample.order_us for sample in samples if not sample.audio]
     assert times == sorted(set(times))
+    assert len(source._ahead) < 100  # sound is no longer waited for
     source.close()
 
 
