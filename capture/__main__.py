@@ -1,4 +1,4 @@
-"""`python -m capture`: one capture process, or the list of cameras."""
+"""`python -m capture`: one capture process, or the list of the cameras of this machine."""
 
 import sys
 
