@@ -4,17 +4,16 @@ Theory of operation
 -------------------
 A frame is, in this order: PAT and PMT when due; a packet with nothing but a PCR when one is due and the
 sample's own packets cannot hold it; the sample as one PES packet. The content of its packets is one flat run of
-bytes (adaptation field, PES header, sample, and the stuffing before the last packet's share) that is cut into
-bodies of 184 bytes; only the first and the last packet have a head that is not just the next in line. Small
-frames are joined from bytes, large ones assigned to a matrix of the wire's layout.
+bytes (adaptation field, PES header, sample) that is cut into bodies of 184 bytes on a sheet (`muxer.sheet`); only
+the first and the last packet, with stuffing before its share of the run, have a head that is not just the next in
+line.
 
 PTS and DTS are the sample's own; PCR and RTP timestamp are the clock of `muxer.timeline`. TR 101 290 wants PCRs
 at most 40 ms and tables at most 100 ms apart: where no sample comes in time, `tick` makes a CLOCK frame.
 """
 
-from struct import Struct
-
 import numpy as np
+import numpy.typing as npt
 
 from common.clock import PTS_WRAP, RTP_WRAP, ticks_90k
 from common.errors import MediaError
@@ -32,11 +31,11 @@ from common.grid import (
     Frame,
     FrameKind,
 )
-from common.grid import LEAD_BYTES as ROW_LEAD_BYTES
 from common.sample import SAMPLE_BYTES_MAX, TIME_US_MAX, Sample, Track
 from muxer import psi
 from muxer.carriage import carriage
-from muxer.rtp import CELL, SMALL_PACKETS_MAX, empty_rows, packetise_ts
+from muxer.rtp import packetise_ts
+from muxer.sheet import ROWS_KEPT_MAX, Sheets
 from muxer.timeline import LEAD_US, Timeline
 
 TABLES_JOIN_US = 60_000  # from then on a frame takes the tables along
@@ -54,8 +53,9 @@ _PTS_ONLY, _PTS_AND_DTS = b"\x84\x80\x05", b"\x84\xc0\x0a"  # the payload is ali
 _FILL = b"\xff" * TS_BODY_BYTES
 # _STUFFING[n]: an adaptation field of n bytes with nothing in it
 _STUFFING = [b"", b"\0", *(bytes((n - 1, 0)) + _FILL[: n - 2] for n in range(2, TS_BODY_BYTES + 1))]
-_BODIES = [Struct(f"{TS_BODY_BYTES}s" * n).unpack for n in range(SMALL_PACKETS_MAX + 1)]
-_COUNTERS = (np.arange(PACKETS_MAX + 16 + TS_PER_RTP, dtype="<u4") & COUNTER_MASK) << 24
+
+Heads = npt.NDArray[np.uint32]  # of TS packets, one little-endian number each
+_COUNTERS: Heads = ((np.arange(PACKETS_MAX + 16 + TS_PER_RTP) & COUNTER_MASK) << 24).astype("<u4")
 
 
 class _Elementary:
@@ -71,16 +71,24 @@ class _Elementary:
         # Every picture has a PCR: it costs 8 bytes. A short audio frame would need a packet more.
         self.pcr_join_us = PCR_JOIN_US if track.audio else 1
         self.pes_start = b"\0\0\1" + bytes((self.carriage.stream_id,))
-        self.plain = self._heads(start=0, control=1) * (2 + SMALL_PACKETS_MAX // 16)
-        self.with_field = self._heads(start=0, control=3)
-        self.field_only = self._heads(start=0, control=2)
-        self.first = self._heads(start=1, control=1)
-        self.first_with_field = self._heads(start=1, control=3)
-        self.words = _COUNTERS | int.from_bytes(self.plain[0], "little")
+        self.with_field = self._each_counter(start=0, control=3)
+        self.field_only = self._each_counter(start=0, control=2)
+        self.first = self._each_counter(start=1, control=1)
+        self.first_with_field = self._each_counter(start=1, control=3)
+        self._plain = np.uint32(int.from_bytes(self._each_counter(start=0, control=1)[0], "little"))
+        self._plain_rows = [self._count_on(counter, ROWS_KEPT_MAX) for counter in range(16)]
 
-    def _heads(self, start: int, control: int) -> tuple[bytes, ...]:
+    def _each_counter(self, start: int, control: int) -> tuple[bytes, ...]:
         high, low = start << 6 | self.pid >> 8, self.pid & 0xFF
         return tuple(bytes((0x47, high, low, control << 4 | counter)) for counter in range(16))
+
+    def heads(self, counter: int, rows: int) -> Heads:
+        """The heads of packets with nothing but payload, counted on from `counter`; shape (rows, 7)."""
+        return self._plain_rows[counter][:rows] if rows <= ROWS_KEPT_MAX else self._count_on(counter, rows)
+
+    def _count_on(self, counter: int, rows: int) -> Heads:
+        counters = _COUNTERS[counter : counter + rows * TS_PER_RTP]
+        return (counters | self._plain).reshape(rows, TS_PER_RTP)
 
 
 class TsMuxer:
@@ -107,6 +115,7 @@ class TsMuxer:
         self.version = version & 31
         self.next_tick_us = NEVER_US
         self._timeline = Timeline(len(FrameKind))
+        self._sheets = Sheets(ssrc)
         self._sample_now_us = self._pcr_now_us = self._tables_now_us = 0
         self._pat = psi.pat_packets()
         self._use(tracks, self.version)
@@ -219,7 +228,7 @@ class TsMuxer:
         rest: bytes | memoryview,
         clock: int,
         marker: bool,
-    ) -> tuple[bytes | memoryview, int]:
+    ) -> tuple[bytes, int]:
         """The rows of `lead`, whole packets, and of one PES packet, `begin` and `rest`; and its packets."""
         counter = self.counters[track.index]
         packets, spare = divmod(len(begin) + len(rest) + (2 + len(pcr) if flags else 0), TS_BODY_BYTES)
@@ -234,40 +243,27 @@ class TsMuxer:
             spare = 0
         else:
             field = bytes((1 + len(pcr), flags)) + pcr if flags else b""
-        begin = field + begin
-        first = (track.first_with_field if field else track.first)[counter]
-        last = track.with_field[counter + packets - 1 & COUNTER_MASK] if spare else b""
         lead_packets = len(lead) // TS_BYTES
         total = lead_packets + packets
-        # The stuffing of the last packet stands before its share of `rest`, which begins at `split`.
-        split = (packets - 1) * TS_BODY_BYTES - len(begin)
-        if split < 0 and spare:
-            whole = begin + rest
-            begin, rest, split = whole[: len(begin) + split], whole[len(begin) + split :], 0
-        if total <= SMALL_PACKETS_MAX:
-            flat = b"".join((begin, rest[:split], _STUFFING[spare], rest[split:]) if spare else (begin, rest))
-            parts = [b""] * (2 * packets)
-            parts[::2] = track.plain[counter : counter + packets]
-            parts[1::2] = _BODIES[packets](flat)
-            parts[0] = first
-            if spare:
-                parts[-2] = last
-            ts = b"".join((lead, *parts))
-            return packetise_ts(ts, clock=clock, sequence=self.sequence, ssrc=self.ssrc, marker=marker), packets
-
-        rows, frame = empty_rows(total, clock, self.sequence, self.ssrc, marker)
-        shape = len(rows), TS_PER_RTP
-        cells = shape[0] * TS_PER_RTP
-        rest = memoryview(rest)
-        body = (rest[:split], _STUFFING[spare], rest[split:]) if spare else (rest,)
-        flat = b"".join((_FILL * lead_packets, begin, *body, _FILL * (cells - total)))
-        start = counter - lead_packets & COUNTER_MASK
-        rows["packets"]["head"] = track.words[start : start + cells].reshape(shape)
-        rows["packets"]["body"] = np.frombuffer(flat, CELL).reshape(shape)
-        frame[ROW_LEAD_BYTES : ROW_LEAD_BYTES + len(lead) + len(first)] = lead + first
+        sheet = self._sheets.get(total)
+        content = sheet.content
+        begin = field + begin
+        start = lead_packets * TS_BODY_BYTES
+        middle = start + len(begin)
+        end = middle + len(rest)
+        content[start:middle] = begin
+        if isinstance(rest, memoryview) and rest.format != "B":
+            rest = bytes(rest)  # a view of ctypes' memory says "<B" and fits into no other
+        content[middle:end] = rest
+        sheet.bodies[...] = sheet.cells
+        sheet.heads[...] = track.heads(counter - lead_packets & COUNTER_MASK, len(sheet.heads))
+        # The first and the last packet, and those in `lead`, are not just the next in line.
+        lead += (track.first_with_field if field else track.first)[counter]
+        last = b""
         if spare:
-            frame[-TS_BYTES : len(frame) - TS_BODY_BYTES] = last
-        return frame, packets
+            last = track.with_field[counter + packets - 1 & COUNTER_MASK] + _STUFFING[spare]
+            last += content[end - TS_BODY_BYTES + spare : end]
+        return sheet.finish(total, lead, last, clock, self.sequence, marker), packets
 
     def _frame(
         self,

@@ -1,0 +1,68 @@
+"""Sheets: what is left on one from a frame before never shows in the next."""
+
+import ctypes
+import random
+
+import pytest
+
+from common import grid
+from common.sample import Codec, Sample, Track
+from muxer.mpegts import TsMuxer
+from muxer.sheet import ROWS_KEPT_MAX, Sheets
+from tests.support.ts_check import RtpCheck, TsCheck, rtp_packets
+
+MP2 = Track(Codec.MP2, sample_rate_hz=48_000)
+KEPT_BYTES = ROWS_KEPT_MAX * grid.TS_PER_RTP * grid.TS_BODY_BYTES
+
+
+def test_frames_of_all_sizes_in_any_order() -> None:
+    """Markers, tables, sizes, stuffing and heads are each frame's own, on kept sheets and on larger ones."""
+    choose = random.Random(1)
+    muxer = TsMuxer((Track(Codec.H264),), ssrc=0xFFFF_FFFF, sequence=65_000, counters=(15, 15, 9, 9))
+    ts, rtp = TsCheck(), RtpCheck()
+    expected = []
+    sizes = [choose.randrange(5, 5000 if number % 4 else 2 * KEPT_BYTES) for number in range(300)]
+    sizes += [KEPT_BYTES + more for more in range(-220, 220, 3)]
+    choose.shuffle(sizes)
+    time_us = 10_000_000
+    for number, size in enumerate(sizes):
+        jump = number % 10 == 9  # of the samples' time
+        now_us = number * 20_000
+        time_us += 5_000_000 if jump else 20_000
+        picture = b"\0\0\0\1\x41" + bytes([number % 255 + 1]) * (size - 5)
+        frame = muxer.write(Sample(picture, time_us, Codec.H264, sync=False), now_us)
+        packets = rtp_packets(frame.data)
+        assert [packet[1] >> 7 for packet in packets] == [jump] + [0] * (len(packets) - 1)
+        expected.append(b"\0\0\0\1\x09\xf0" + picture)
+        for packet in packets:
+            rtp.feed(packet)
+            ts.feed(packet[12:])
+    report = ts.finish()
+    assert not rtp.errors
+    assert not report.errors
+    assert [pes.data for pes in report.pes[grid.VIDEO_PID]] == expected
+
+
+def test_a_frame_stays_as_it_is_when_the_next_one_is_made() -> None:
+    muxer = TsMuxer((MP2,), ssrc=1)
+    frames = [muxer.write(Sample(bytes([n]) * 3000, n * 24_000, Codec.MP2), n * 24_000) for n in range(20)]
+    assert [frame.data[-1] for frame in frames] == list(range(20))
+
+
+def test_sheets_are_kept_up_to_a_size() -> None:
+    sheets = Sheets(1)
+    most = ROWS_KEPT_MAX * grid.TS_PER_RTP
+    assert sheets.get(1) is sheets.get(7)
+    assert sheets.get(7) is not sheets.get(8)
+    assert sheets.get(most) is sheets.get(most)
+    assert sheets.get(most + 1) is not sheets.get(most + 1)
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_a_sample_may_be_any_view_of_bytes(size: int) -> None:
+    data = bytes(range(100)) * (size // 100)
+    ours = (ctypes.c_ubyte * size).from_buffer_copy(data)
+    assert memoryview(ours).format != "B"
+    views = (data, memoryview(data), memoryview(bytearray(data)), memoryview(ours))
+    frames = [TsMuxer((MP2,), ssrc=1).write(Sample(view, 0, Codec.MP2), 0) for view in views]
+    assert len({bytes(frame.data) for frame in frames}) == 1
