@@ -44,6 +44,6 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> CheckClip:
 
 @pytest.fixture(scope="session")
 def wide_clip(tmp_path_factory: pytest.TempPathFactory) -> CheckClip:
-    """4.5 Mbit/s: what a slow reader cannot follow. A sync point every second, B-pictures, a tone."""
+    """8 Mbit/s: what a slow reader cannot follow. A sync point every second, B-pictures, a tone."""
     path = tmp_path_factory.mktemp("clips") / "wide.mp4"
-    return check_picture.make(path, width=640, height=480, sync_every=25, b_pictures=2, audio=True)
+    return check_picture.make(path, width=640, height=480, sync_every=25, b_pictures=2, crf=6, audio=True)

@@ -119,15 +119,19 @@ def make(
     height: int = 240,
     fps: int = 25,
     detail: int = 5,
+    crf: int = 18,
     audio: bool = False,
 ) -> CheckClip:
-    """Write a clip in H.264, with an AAC tone if `audio`; the container is that of the path's suffix."""
+    """Write a clip in H.264, with an AAC tone if `audio`; the container is that of the path's suffix.
+
+    crf: x264's, the less the more bits; from 0 to 18 coding is never taken for damage.
+    """
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=fps)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.options = {
             "preset": "veryfast",
-            "crf": "18",
+            "crf": str(crf),
             "bf": str(b_pictures),
             "x264-params": f"keyint={sync_every}:min-keyint={sync_every}:scenecut=0:open-gop=0:b-adapt=1",
         }

@@ -34,10 +34,15 @@ class Decoded:
 
     width: int = 0
     height: int = 0
-    pictures: int = 0
+    shown_pts: list[int | None] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     audio_frames: int = 0
     errors: list[str] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> int:
+        """How many there are."""
+        return len(self.shown_pts)
 
     def check_whole(self) -> None:
         """Assert that the decoder found no error, and each check picture is as it was drawn."""
@@ -128,7 +133,9 @@ def _decode(container: av.container.InputContainer, result: Decoded, check_pictu
         for frame in frames:
             if isinstance(frame, av.AudioFrame):
                 result.audio_frames += 1
-            elif isinstance(frame, av.VideoFrame) and (frame.pts is None or frame.pts < end_pts):
-                result.pictures += 1
+            elif isinstance(frame, av.VideoFrame):
+                result.shown_pts.append(frame.pts)
                 if check_pictures:
                     result.readings.append(check_picture.read(check_picture.from_frame(frame)))
+    whole = sum(pts is None or pts < end_pts for pts in result.shown_pts)  # a decoder shows in the order of PTS
+    del result.shown_pts[whole:], result.readings[whole:]

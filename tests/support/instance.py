@@ -169,6 +169,15 @@ class Instance:
         found = [process for process in self.stats()["processes"] if process["role"] == role]
         return sorted(found, key=lambda process: str(process["name"]))
 
+    def viewer(self, user_agent: str) -> dict[str, Any]:
+        """The figures of the one viewer that calls itself so, as soon as it is reported."""
+
+        def named() -> list[dict[str, Any]]:
+            return [viewer for viewer in self.stats()["viewers"] if viewer["user_agent"] == user_agent]
+
+        (found,) = until(named, 5, f"a report of the viewer {user_agent}")
+        return found
+
     def wait_live(self, *names: str, within_s: float = 15.0) -> None:
         """Until samples of these streams have come through."""
         for name in names:

@@ -1,16 +1,20 @@
 """The sentence on what one viewer was given: TS and RTP by the independent checker, pictures by the decoder."""
 
+import re
 from itertools import pairwise
 
 from tests.support import decoding
 from tests.support.check_picture import CheckClip
-from tests.support.decoding import Decoded
+from tests.support.decoding import Decoded, Unit
+from tests.support.file_times import content
 from tests.support.rtsp_client import Packet
-from tests.support.ts_check import PACKET, Pes, Report, RtpCheck, TsCheck
+from tests.support.ts_check import PACKET, Report, RtpCheck, TsCheck
 
-VIDEO_STREAM_IDS = range(0xE0, 0xF0)
-# What a viewer with pictures left out cannot help: time passes without a PCR, tables and pictures.
-OF_SPLICES = ("pcr_errors", "table_errors", "pts_interval_errors")
+# What a viewer with pictures left out cannot help: time passes without a PCR, tables and pictures, and what came
+# last before that seems late by the clock that goes on behind.
+OF_SPLICES = re.compile(r"(pcr|table|pts_interval): |pts: .* ms after its DTS")
+# The clock in the stream is that of the machine: one that holds the muxer up for a moment makes these.
+OF_A_BUSY_MACHINE = re.compile(r"(pcr|table): packet \d+: [\d.]+ ms ")
 
 
 def until_last_start(ts: bytes) -> bytes:
@@ -29,12 +33,12 @@ def check_ts(ts: bytes, *, spliced: bool = False) -> Report:
     check.feed(until_last_start(ts))
     report = check.finish()
     assert report.packets > 0
-    faults = [
-        f"{name}: {fault}"
-        for name, value in vars(report).items()
-        if name.endswith("_errors") and not (spliced and name in OF_SPLICES)
-        for fault in value
-    ]
+    faults = report.errors
+    if spliced:
+        faults = [fault for fault in faults if not OF_SPLICES.match(fault)]
+    late = [fault for fault in faults if OF_A_BUSY_MACHINE.match(fault)]
+    if len(late) <= report.pcrs // 50:
+        faults = [fault for fault in faults if fault not in late]
     assert not faults, f"{len(faults)} faults: {faults[:10]}"
     return report
 
@@ -49,23 +53,29 @@ def check_rtp(packets: list[Packet]) -> RtpCheck:
     return check
 
 
-def video_pes(report: Report) -> list[Pes]:
-    """The access units of the video track, in decoding order."""
-    return next(units for units in report.pes.values() if units[0].stream_id in VIDEO_STREAM_IDS)
+def check_splices(ts: bytes, clip: CheckClip) -> int:
+    """Assert that video begins at a sync point, at first and behind each splice. Returns the splices.
+
+    No splice is where pictures are left out that no other refers to. Frames are matched by content, in decoding
+    order: everything else that is not the looped file is an error too.
+    """
+    pictures = [unit for unit in decoding.units(clip.path) if not unit.audio]
+    place = {content(unit): at for at, unit in enumerate(pictures)}
+    got = [unit for unit in decoding.units(ts) if not unit.audio]
+    assert got[0].key, "the first video frame is no sync point"
+    splices = 0
+    for before, after in pairwise(got):
+        at, end = place[content(before)], place[content(after)]
+        missing = [pictures[(at + step) % len(pictures)] for step in range(1, (end - at) % len(pictures))]
+        if not all(_is_disposable(unit) for unit in missing):
+            splices += 1
+            assert after.key, f"{len(missing)} pictures are missing before number {end}, which is no sync point"
+    return splices
 
 
-def check_starts(report: Report, fps: int) -> int:
-    """Assert that the first video frame, and that behind each gap in time, is a sync point. Returns the gaps."""
-    units = video_pes(report)
-    assert units[0].random_access, "the first video frame is no sync point"
-    gaps = 0
-    for before, after in pairwise(units):
-        assert before.order is not None
-        assert after.order is not None
-        if after.order - before.order != 90000 // fps:
-            gaps += 1
-            assert after.random_access, f"no sync point behind the gap from {before.order} to {after.order}"
-    return gaps
+def _is_disposable(unit: Unit) -> bool:
+    """Whether no other picture refers to it: nal_ref_idc is 0 (ISO/IEC 14496-10 7.4.1)."""
+    return content(unit)[0] >> 5 & 3 == 0
 
 
 def check_pictures(ts: bytes, clip: CheckClip, *, consecutive: bool) -> Decoded:

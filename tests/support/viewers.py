@@ -166,6 +166,7 @@ class HttpViewer(Viewer):
         if receive_buffer_bytes is not None:
             self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self._connection.sock.connect((parts.hostname, parts.port or 80))
+        self._response: http.client.HTTPResponse | None = None
         self.headers: dict[str, str] = {}
 
     @property
@@ -184,10 +185,13 @@ class HttpViewer(Viewer):
         self.headers = {name.lower(): value for name, value in self._response.getheaders()}
 
     def _read(self) -> None:
+        assert self._response is not None
         got = self._response.read1(self._read_bytes_max)
         if not got:
             raise EOFError("the response ended")
         self._data += got
 
     def _close(self) -> None:
+        if self._response is not None:
+            self._response.close()  # it has taken the socket over
         self._connection.close()
