@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common import grid
 from common.clock import PTS_WRAP, RTP_WRAP, ticks_90k
 from common.grid import Frame, FrameKind
-from common.numbering import Numbering
+from common.header_numbers import Mark, Offset, next_offset, renumbered
 from common.sample import Codec, Sample, Track
 from muxer.mpegts import NEVER_US, STALLED_US, TsMuxer
 from tests.support.live import Arrival, late, merged, pictures, play, sounds
@@ -324,19 +324,15 @@ def test_any_selection_of_frames_can_be_numbered_through(
     """What a viewer gets after drops: one stream with no gap in any number, every frame whole."""
     runs = data.draw(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=1, max_size=20))
     ts, rtp = TsCheck(), RtpCheck()
-    numbering: Numbering | None = None
+    offset, last = Offset(sequence, 0, 0xABCDEF01, counters), None
     at, kept = 0, []
     for left_out, taken in runs:
         at += left_out
         for _, frame in LIVE[at : at + taken]:
-            if numbering is None:
-                numbering = Numbering(frame)
-                numbering.sequence, numbering.counters, numbering.ssrc = sequence, counters, 0xABCDEF01
-            patch = numbering.patch(frame)
-            out = frame.data
-            if patch is not None:
-                out = grid.renumber(out, sequence=patch[0], clock_offset=0, ssrc=patch[1], delta=patch[2])
-            numbering.advance(frame)
+            if last is not None:
+                offset = next_offset(last, offset, frame)
+            out = renumbered(frame.data, frame, offset)
+            last = Mark(frame, len(frame.data))
             kept.append(frame)
             for packet in rtp_packets(out):
                 rtp.feed(packet)
