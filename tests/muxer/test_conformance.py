@@ -334,7 +334,7 @@ def test_any_selection_of_frames_can_be_numbered_through(
             out = renumbered(frame.data, frame, offset)
             last = Mark(frame, len(frame.data))
             kept.append(frame)
-            for packet in rtp_packets(out):
+            for packet in rtp_packets(bytes(out)):
                 rtp.feed(packet)
                 ts.feed(packet[12:])
         at += taken
