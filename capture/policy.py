@@ -3,21 +3,28 @@
 from common.config import Capture
 
 KEY_FRAME_INTERVAL_US = 500_000  # key frames are ten times the size of others: an asker must not set the rate
+SUBSCRIBER_WAIT_US = 1_000_000  # a muxer looks for a new capture every 0.2 s at most
 STEADY_US = 10_000_000  # a source that ran so long was well: its next fault is retried at once, not late
 
 
 class Demand:
-    """Whether samples are wanted. One that is not on demand is always wanted."""
+    """Whether samples are wanted. A source that is not on demand is, from its first subscriber on: what it sent
+    before, the first sync point, would be lost. After SUBSCRIBER_WAIT_US it runs without one."""
 
     def __init__(self, on_demand: bool, settings: Capture) -> None:
         self._on_demand = on_demand
         self._idle_us = settings.idle_ms * 1000
         self._wanted_until_us: int | None = None
+        self._first_asked_us: int | None = None
+        self._runs = False
 
     def wanted(self, demanded: bool, now_us: int) -> bool:
         """demanded: somebody subscribes now. True until `idle_ms` after that ended."""
         if not self._on_demand:
-            return True
+            if self._first_asked_us is None:
+                self._first_asked_us = now_us
+            self._runs = self._runs or demanded or now_us - self._first_asked_us >= SUBSCRIBER_WAIT_US
+            return self._runs
         if demanded:
             self._wanted_until_us = now_us + self._idle_us
         return self._wanted_until_us is not None and now_us < self._wanted_until_us

@@ -5,16 +5,26 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.policy import KEY_FRAME_INTERVAL_US, STEADY_US, Demand, KeyFrameRequests, Retries
+from capture.policy import KEY_FRAME_INTERVAL_US, STEADY_US, SUBSCRIBER_WAIT_US, Demand, KeyFrameRequests, Retries
 from common.config import Capture
 
 SETTINGS = Capture(retry_ms=500, retry_max_ms=5000, idle_ms=10_000)
 
 
-def test_what_is_not_on_demand_is_always_wanted() -> None:
+def test_what_is_not_on_demand_is_always_wanted_once_somebody_can_hear_it() -> None:
     demand = Demand(False, SETTINGS)
-    assert demand.wanted(False, 0)
+    assert not demand.wanted(False, 5)
+    assert demand.wanted(True, 10)
+    assert demand.wanted(False, 20)
     assert demand.wanted(False, 1 << 60)
+
+
+def test_what_is_not_on_demand_does_not_wait_for_ever() -> None:
+    demand = Demand(False, SETTINGS)
+    assert not demand.wanted(False, 5)
+    assert not demand.wanted(False, 4 + SUBSCRIBER_WAIT_US)
+    assert demand.wanted(False, 5 + SUBSCRIBER_WAIT_US)
+    assert demand.wanted(False, 6 + SUBSCRIBER_WAIT_US)
 
 
 def test_on_demand_it_runs_on_for_a_while() -> None:
