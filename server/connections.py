@@ -11,11 +11,12 @@ from common.errors import SettingsError
 from common.logs import Logger
 from common.poller import BROKEN, READ, WRITE, Poller
 from server.counters import Counters
-from server.fanout import Fanout, Viewer
+from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.muxer_client import MuxerClient
 from server.sender_reports import SenderReports
 from server.transports import TcpOutlet, configure_tcp
+from server.viewers import Viewer
 
 RECEIVE_BYTES_MAX = 64 << 10  # at once
 REQUEST_US_MAX = 10_000_000  # from the first byte of a request to its last

@@ -1,117 +1,40 @@
 """Every viewer of this server, and each frame's way to those that it is for.
 
 Viewers that have caught up are live: they stand in lanes, all in a lane get the very same bytes, and a frame costs
-one `offer` for each. The others are given theirs by ticket. A peer's fault is caught here and ends that connection
-alone. `flow` says when a gate opens and shuts, `header_numbers` what a viewer's numbers are.
+one system call for each. The others are given theirs by ticket. A peer's fault is caught here and ends that
+connection alone. `flow` says when a gate opens and shuts, `pacing` how much a slow viewer is given, and
+`common.header_numbers` what a viewer's numbers are.
 """
 
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Protocol
 
 from common.errors import MessageError
 from common.grid import FrameKind
-from common.header_numbers import NONE, Offset, next_offset
+from common.header_numbers import Offset, next_offset
 from common.messages import Ended, Forget, FrameMessage, Message, ReadStart, ReadStop
 from common.wire import Buffer
 from server.counters import Counters
-from server.flow import Flow, Gate, Position
-from server.frame_buffers import Form, FrameBuffers, Framing, form, is_frame_size
+from server.flow import Flow, Gate
+from server.frame_buffers import Form, FrameBuffers, Framing, is_frame_size
 from server.frame_mark import FrameMark
-from server.transports import TcpOutlet
+from server.pacing import Pace, Room, socket_buffers
+from server.transports import TcpOutlet, offer_to_all
+from server.viewers import LiveStream, Owner, Viewer
 
-USER_AGENT_MAX = 200  # characters of it that are kept; Windows players send 150
-
-
-class Owner(Protocol):
-    """The connection of a viewer."""
-
-    def broken(self, error: OSError) -> None:
-        """Sending to the viewer failed."""
-
-    def started(self, viewer: "Viewer") -> None:
-        """The viewer took its first frame."""
-
-    def ended(self, viewer: "Viewer", reason: str) -> None:
-        """The viewer's stream is over."""
-
-
-class Lane:
-    """The live viewers that get their frames in one form."""
-
-    __slots__ = ("form", "viewers")
-
-    def __init__(self, wanted: Form) -> None:
-        self.form = wanted
-        self.viewers: dict[Viewer, None] = {}  # a set that keeps its order
-
-
-class LiveStream:
-    """One stream's viewers on this server. previous: the frame that all viewers in lanes took last."""
-
-    __slots__ = ("has_video", "lanes", "name", "previous", "viewers")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.viewers: dict[Viewer, None] = {}
-        self.lanes: dict[Form, Lane] = {}
-        self.previous: FrameMark | None = None
-        self.has_video = False
-
-
-class Viewer:
-    """One connection's use of one stream.
-
-    id: short, for figures and log. channels: of RTP and RTCP in `$` frames. last: the frame it took last, sent or
-    in its socket's care; offset: of its numbers then. frames_dropped: left out for it by drops; unlogged_drops: of
-    these, not yet in the log. bytes_sent: of frames, framing included.
-    """
-
-    __slots__ = (
-        "bytes_sent", "channels", "connected_us", "flow", "frames_dropped", "frames_sent", "framing", "id",
-        "lane", "last", "number", "offset", "outlet", "owner", "packets_sent", "paused", "peer", "spliced",
-        "splices", "stream", "unlogged_drops", "user_agent",
-    )  # fmt: skip
-
-    def __init__(
-        self, viewer_id: str, flow: Flow, stream: LiveStream, owner: Owner, outlet: TcpOutlet,
-        framing: Framing, channels: tuple[int, int], peer: str, user_agent: str, now_us: int,
-    ) -> None:  # fmt: skip
-        self.id = viewer_id
-        self.number = flow.viewer
-        self.flow = flow
-        self.stream = stream
-        self.owner = owner
-        self.outlet = outlet
-        self.framing = framing
-        self.channels = channels
-        self.peer = peer
-        self.user_agent = user_agent[:USER_AGENT_MAX]
-        self.connected_us = now_us
-        self.lane: Lane | None = None
-        self.last: FrameMark | None = None
-        self.offset: Offset = NONE
-        self.paused = False
-        self.spliced = False
-        self.frames_sent = 0
-        self.packets_sent = 0
-        self.bytes_sent = 0
-        self.frames_dropped = 0
-        self.unlogged_drops = 0
-        self.splices = 0
-
-    @property
-    def position(self) -> Position | None:
-        """Of the last frame it took."""
-        return None if self.last is None else self.last.position
+LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
+LOOK_LIVE_US = 1_000_000  # whether those who are given everything take it in time
 
 
 class Fanout:
-    """All viewers of this server. name: the server's. send: a message to the muxer of a stream."""
+    """All viewers of this server.
+
+    name: the server's. send: a message to the muxer of a stream. age_max_us: as in `common.config.Viewer`, µs.
+    """
 
     def __init__(
         self, name: str, streams: Iterable[str], send: Callable[[str, Message], None],
-        counters: Counters, clock: Callable[[], int],
+        counters: Counters, clock: Callable[[], int], age_max_us: int,
     ) -> None:  # fmt: skip
         self.streams = {stream: LiveStream(stream) for stream in streams}
         self._name = name
@@ -121,6 +44,14 @@ class Fanout:
         self._viewer_numbers = count(1)
         self._ticket_numbers = count(1)
         self._by_ticket: dict[int, Viewer] = {}
+        self._age_max_us = age_max_us
+        self._waiting: dict[Viewer, None] = {}  # whose sockets take data, but would not deliver it in time
+        self._look_waiting_us = self._look_live_us = 0
+
+    @property
+    def due_us(self) -> int:
+        """When `tick` has something to do."""
+        return min(self._look_waiting_us, self._look_live_us) if self._waiting else self._look_live_us
 
     # ---- what connections ask ---------------------------------------------------------------------------
 
@@ -136,12 +67,13 @@ class Fanout:
             viewer_id, flow, live_stream, owner, outlet, framing, channels, peer, user_agent, self._clock()
         )
         live_stream.viewers[viewer] = None
+        outlet.fit(*socket_buffers(live_stream.rate.bps, self._age_max_us))
         return viewer
 
     def read_start(self, viewer: Viewer) -> None:
         """Open the viewer's gate."""
         ticket = viewer.flow.ticket
-        self._settle(viewer, ticket, viewer.flow.read_start(viewer.position, viewer.outlet.room_bytes))
+        self._settle(viewer, ticket, viewer.flow.read_start(viewer.position, self._room(viewer)))
 
     def read_stop(self, viewer: Viewer) -> None:
         """Shut the viewer's gate: no frame is begun after this."""
@@ -151,10 +83,8 @@ class Fanout:
 
     def drained(self, viewer: Viewer) -> None:
         """The viewer's socket takes data again."""
-        room_bytes = viewer.outlet.room_bytes
-        if room_bytes is not None:
-            ticket = viewer.flow.ticket
-            self._settle(viewer, ticket, viewer.flow.drained(viewer.position, room_bytes))
+        if viewer.flow.gate is Gate.WAITING:
+            self._settle(viewer, None, viewer.flow.drained(viewer.position, self._room(viewer)))
 
     def remove(self, viewer: Viewer) -> None:
         """The viewer is gone."""
@@ -169,11 +99,11 @@ class Fanout:
         """The muxer of these streams knows nothing of our tickets, or (replaced) is another altogether."""
         for name in streams:
             for viewer in list(self.streams[name].viewers):
-                ticket, room_bytes = viewer.flow.ticket, viewer.outlet.room_bytes
+                ticket, room = viewer.flow.ticket, self._room(viewer)
                 if replaced:
-                    message = viewer.flow.muxer_replaced(room_bytes)
+                    message = viewer.flow.muxer_replaced(room)
                 else:
-                    message = viewer.flow.muxer_forgot(viewer.position, room_bytes)
+                    message = viewer.flow.muxer_forgot(viewer.position, room)
                 self._settle(viewer, ticket, message)
 
     def ended(self, message: Ended) -> None:
@@ -189,6 +119,8 @@ class Fanout:
             raise MessageError(f"a frame of {len(data)} bytes of the stream {frame.stream}")
         self._counters.frames_in += 1
         stream.has_video = stream.has_video or frame.kind == FrameKind.VIDEO
+        if stream.rate.note(frame.epoch, frame.number, frame.time_us, len(data)):
+            self._fit(stream)
         mark = FrameMark(frame, len(data), self._clock())
         buffers = FrameBuffers(frame, data)
         broken: list[tuple[Viewer, OSError]] = []
@@ -198,8 +130,8 @@ class Fanout:
                 self._park(viewer)
         if frame.to_live and stream.lanes:
             self._deliver_to_lanes(stream, frame, mark, buffers, broken)
-        for ticket in frame.tickets:
-            self._deliver_by_ticket(ticket, stream, frame, mark, buffers, broken)
+        if frame.tickets:
+            self._deliver_by_ticket(stream, frame, mark, buffers, broken)
         for ticket in frame.live:
             self._go_live(ticket, stream, mark)
         for ticket in frame.parked:
@@ -208,6 +140,23 @@ class Fanout:
                 self._park(viewer)
         for viewer, error in broken:
             viewer.owner.broken(error)
+
+    # ---- time -------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Look after those who are behind, or may be without anybody's having noticed."""
+        now_us = self._clock()
+        if now_us >= self._look_waiting_us:
+            self._look_waiting_us = now_us + LOOK_WAITING_US
+            for viewer in list(self._waiting):
+                self.drained(viewer)
+        if now_us >= self._look_live_us:
+            self._look_live_us = now_us + LOOK_LIVE_US
+            for stream in self.streams.values():
+                for lane in list(stream.lanes.values()):
+                    for viewer in [viewer for viewer in lane.viewers.values() if viewer.outlet.kernel_bytes]:
+                        if self._room(viewer) is None and not viewer.outlet.blocked:
+                            self._blocked(viewer)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
@@ -221,66 +170,56 @@ class Fanout:
                 self._counters.stale_frames += 1
                 return
             self._regroup(stream, frame)
-        packets = mark.packets
-        sent = sent_bytes = 0
         for lane in list(stream.lanes.values()):
             data = buffers.get(lane.form)
-            size = len(data)
-            late: list[Viewer] = []
-            not_broken = len(lane.viewers) + len(broken)
-            for viewer in lane.viewers:  # the hot loop: once a viewer and frame
-                try:
-                    taken = viewer.outlet.offer(data)
-                except OSError as error:
-                    broken.append((viewer, error))
-                    continue
-                if taken:
-                    viewer.last = mark
-                    viewer.frames_sent += 1
-                    viewer.packets_sent += packets
-                    viewer.bytes_sent += size
-                else:
-                    late.append(viewer)
-            taken_by = not_broken - len(broken) - len(late)
-            sent += taken_by
-            sent_bytes += taken_by * size
-            for viewer in late:
+            for viewer in self._offer(lane.viewers, data, broken):
                 self._blocked(viewer)
+            for viewer, _ in broken:
+                viewer.leave_lane()
+            lane.count(mark, len(data))
         stream.previous = mark
-        self._counters.frames_sent += sent
-        self._counters.bytes_sent += sent_bytes
 
     def _deliver_by_ticket(
-        self, ticket: int, stream: LiveStream, frame: FrameMessage, mark: FrameMark, buffers: FrameBuffers,
+        self, stream: LiveStream, frame: FrameMessage, mark: FrameMark, buffers: FrameBuffers,
         broken: list[tuple[Viewer, OSError]],
     ) -> None:  # fmt: skip
-        viewer = self._by_ticket.get(ticket)
-        last = viewer.last if viewer is not None else None
-        had = last is not None and last.epoch == frame.epoch and last.number >= frame.number
-        if viewer is None or viewer.stream is not stream or viewer.lane is not None or had:
-            self._counters.stale_frames += 1
-            return
-        offset = next_offset(last, viewer.offset, frame)
-        data = buffers.get(form(viewer.framing, viewer.channels[0], offset))
-        try:
-            taken = viewer.outlet.offer(data)
-        except OSError as error:
-            broken.append((viewer, error))
-            return
-        if not taken:
-            self._blocked(viewer)
-            return
-        self._note_gap(viewer, frame)
-        viewer.flow.took()
-        viewer.offset = offset
-        viewer.last = mark
-        viewer.frames_sent += 1
-        viewer.packets_sent += mark.packets
-        viewer.bytes_sent += len(data)
-        self._counters.frames_sent += 1
-        self._counters.bytes_sent += len(data)
-        if last is None:
-            viewer.owner.started(viewer)
+        """To those with a ticket, all of one form at a time."""
+        by_form: dict[Form, dict[TcpOutlet, Viewer]] = {}
+        offsets: dict[Viewer, Offset] = {}
+        for ticket in frame.tickets:
+            viewer = self._by_ticket.get(ticket)
+            last = viewer.last if viewer is not None else None
+            had = last is not None and last.epoch == frame.epoch and last.number >= frame.number
+            if viewer is None or viewer.stream is not stream or viewer.lane is not None or had:
+                self._counters.stale_frames += 1
+                continue
+            offset = offsets[viewer] = next_offset(last, viewer.offset, frame)
+            by_form.setdefault(viewer.form(offset), {})[viewer.outlet] = viewer
+        for wanted, viewers in by_form.items():
+            data = buffers.get(wanted)
+            for viewer in self._offer(viewers, data, broken):
+                del viewers[viewer.outlet]
+                self._blocked(viewer)
+            for viewer, _ in broken:
+                viewers.pop(viewer.outlet, None)
+            for viewer in viewers.values():
+                is_first = viewer.last is None
+                self._note_gap(viewer, frame)
+                viewer.flow.took()
+                viewer.took(mark, len(data), offsets[viewer])
+                if is_first:
+                    viewer.owner.started(viewer)
+
+    def _offer(
+        self, viewers: dict[TcpOutlet, Viewer], data: Buffer, broken: list[tuple[Viewer, OSError]]
+    ) -> list[Viewer]:
+        """Those who took nothing of it; who is broken is added to `broken`."""
+        late, faults = offer_to_all(viewers, data)
+        broken.extend((viewers[outlet], error) for outlet, error in faults)
+        taken = len(viewers) - len(late) - len(faults)
+        self._counters.frames_sent += taken
+        self._counters.bytes_sent += taken * len(data)
+        return [viewers[outlet] for outlet in late]
 
     def _go_live(self, ticket: int, stream: LiveStream, mark: FrameMark) -> None:
         viewer = self._by_ticket.get(ticket)
@@ -295,31 +234,48 @@ class Fanout:
         stream.previous = mark
         viewer.spliced = False
         viewer.flow.live()
-        self._join_lane(viewer)
+        viewer.join_lane()
 
     def _regroup(self, stream: LiveStream, frame: FrameMessage) -> None:
         """`frame` does not follow the one before: every viewer's offset changes."""
-        viewers = [viewer for lane in stream.lanes.values() for viewer in lane.viewers]
-        stream.lanes.clear()
+        viewers = [viewer for lane in stream.lanes.values() for viewer in lane.viewers.values()]
+        for viewer in viewers:
+            viewer.leave_lane()
         for viewer in viewers:
             self._note_gap(viewer, frame)
             viewer.offset = next_offset(viewer.last, viewer.offset, frame)
-            self._join_lane(viewer)
-
-    def _join_lane(self, viewer: Viewer) -> None:
-        wanted = form(viewer.framing, viewer.channels[0], viewer.offset)
-        lane = viewer.stream.lanes.get(wanted)
-        if lane is None:
-            lane = viewer.stream.lanes[wanted] = Lane(wanted)
-        lane.viewers[viewer] = None
-        viewer.lane = lane
+            viewer.join_lane()
 
     def _blocked(self, viewer: Viewer) -> None:
+        self._note_pace(viewer)
         self._settle(viewer, viewer.flow.ticket, viewer.flow.blocked(viewer.position))
 
     def _park(self, viewer: Viewer) -> None:
-        room_bytes = viewer.outlet.room_bytes
-        self._settle(viewer, viewer.flow.ticket, viewer.flow.parked(viewer.position, room_bytes))
+        self._settle(viewer, viewer.flow.ticket, viewer.flow.parked(viewer.position, self._room(viewer)))
+
+    def _room(self, viewer: Viewer) -> Room | None:
+        """What the viewer may be given now; None for nothing."""
+        backlog_bytes = self._note_pace(viewer)
+        free_bytes = viewer.outlet.room_bytes
+        if free_bytes is None:
+            return None
+        return Room(free_bytes) if viewer.pace is None else viewer.pace.room(backlog_bytes, free_bytes)
+
+    def _note_pace(self, viewer: Viewer) -> int:
+        """The viewer's backlog; its pace is measured from the first time that it has one."""
+        backlog_bytes = viewer.backlog_bytes
+        if viewer.pace is None:
+            if not backlog_bytes:
+                return 0
+            viewer.pace = Pace(self._age_max_us)
+        viewer.pace.note(self._clock(), viewer.bytes_sent - backlog_bytes, backlog_bytes)
+        return backlog_bytes
+
+    def _fit(self, stream: LiveStream) -> None:
+        """The stream's rate has changed: so do the buffers of its viewers."""
+        buffers = socket_buffers(stream.rate.bps, self._age_max_us)
+        for viewer in stream.viewers:
+            viewer.outlet.fit(*buffers)
 
     def _settle(self, viewer: Viewer, ticket: int | None, message: ReadStart | ReadStop | Forget | None) -> None:
         """The viewer's gate has changed, its ticket was `ticket`: lanes and tickets follow, the muxer is told."""
@@ -329,12 +285,12 @@ class Fanout:
                 del self._by_ticket[ticket]
             if flow.ticket is not None:
                 self._by_ticket[flow.ticket] = viewer
-        lane = viewer.lane
-        if lane is not None and flow.gate is not Gate.LIVE:
-            viewer.lane = None
-            del lane.viewers[viewer]
-            if not lane.viewers:
-                del viewer.stream.lanes[lane.form]
+        if flow.gate is not Gate.LIVE:
+            viewer.leave_lane()
+        if flow.gate is Gate.WAITING and not viewer.outlet.blocked:
+            self._waiting[viewer] = None
+        else:
+            self._waiting.pop(viewer, None)
         if message is not None:
             self._counters.read_starts += isinstance(message, ReadStart)
             self._counters.read_stops += isinstance(message, ReadStop)

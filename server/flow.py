@@ -9,17 +9,18 @@
             CLOSED <-- read_stop -- any
 
 CATCHING_UP: a ticket is open and frames come to it by number. LIVE: every frame of the stream is meant. WAITING:
-the viewer wants to read, but its socket takes nothing; no ticket is open. A ticket that is not the gate's present
-one is stale: what comes for it is ignored.
+the viewer wants to read, but has more before it than it can take in time; no ticket is open. A ticket that is not
+the gate's present one is stale: what comes for it is ignored.
 
 Each input returns the message to send, or None. `after` is always the position of the last frame that the viewer
-took, and `room_bytes` what its socket takes, None while it takes nothing.
+took, and `room` what may be sent to it, None while that is nothing.
 """
 
 from collections.abc import Iterator
 from enum import Enum
 
 from common.messages import ReadStart, ReadStop
+from server.pacing import Room
 
 Position = tuple[int, int]  # epoch and number of a frame
 
@@ -51,21 +52,21 @@ class Flow:
         """Whether the viewer wants to read."""
         return self.gate is not Gate.CLOSED
 
-    def read_start(self, after: Position | None, room_bytes: int | None) -> ReadStart | None:
+    def read_start(self, after: Position | None, room: Room | None) -> ReadStart | None:
         """PLAY, or GET. Nothing changes if the gate is open."""
-        return self._open(after, room_bytes) if self.gate is Gate.CLOSED else None
+        return self._open(after, room) if self.gate is Gate.CLOSED else None
 
     def read_stop(self, after: Position | None) -> ReadStop | None:
         """PAUSE: not one more frame."""
         return self._shut(Gate.CLOSED, after)
 
     def blocked(self, after: Position | None) -> ReadStop | None:
-        """A frame came and the socket does not take it. Only with an open ticket."""
+        """A frame came that the socket does not take, or would not deliver in time. Only with an open ticket."""
         return self._shut(Gate.WAITING, after)
 
-    def drained(self, after: Position | None, room_bytes: int) -> ReadStart | None:
-        """The socket takes data again."""
-        return self._open(after, room_bytes) if self.gate is Gate.WAITING else None
+    def drained(self, after: Position | None, room: Room | None) -> ReadStart | None:
+        """Perhaps the viewer takes data again."""
+        return self._open(after, room) if self.gate is Gate.WAITING else None
 
     def took(self) -> None:
         """A frame came by ticket and was taken."""
@@ -76,27 +77,29 @@ class Flow:
         if self.gate is Gate.CATCHING_UP:
             self.gate = Gate.LIVE
 
-    def parked(self, after: Position | None, room_bytes: int | None) -> ReadStart | None:
+    def parked(self, after: Position | None, room: Room | None) -> ReadStart | None:
         """The ticket gets nothing more. Only with an open ticket."""
-        return self._open(after, room_bytes)
+        return self._open(after, room)
 
-    def muxer_replaced(self, room_bytes: int | None) -> ReadStart | None:
+    def muxer_replaced(self, room: Room | None) -> ReadStart | None:
         """Another muxer has the stream now: it knows of no ticket and no position."""
         self._from_sync = True
-        return self._open(None, room_bytes) if self.reading else None
+        return self._open(None, room) if self.reading else None
 
-    def muxer_forgot(self, after: Position | None, room_bytes: int | None) -> ReadStart | None:
+    def muxer_forgot(self, after: Position | None, room: Room | None) -> ReadStart | None:
         """The same muxer may have lost what was said, or we what it sent: open the ticket anew."""
-        return self._open(after, room_bytes) if self.reading else None
+        return self._open(after, room) if self.reading else None
 
-    def _open(self, after: Position | None, room_bytes: int | None) -> ReadStart | None:
-        if room_bytes is None:
+    def _open(self, after: Position | None, room: Room | None) -> ReadStart | None:
+        if room is None:
             self.gate = Gate.WAITING
             self.ticket = None
             return None
         self.gate = Gate.CATCHING_UP
         self.ticket = next(self._tickets)
-        return ReadStart(self.viewer, self.ticket, self.stream, None if self._from_sync else after, room_bytes)
+        if self._from_sync:
+            after = None
+        return ReadStart(self.viewer, self.ticket, self.stream, after, room.bytes, room.delay_us)
 
     def _shut(self, gate: Gate, after: Position | None) -> ReadStop | None:
         ticket, self.ticket = self.ticket, None

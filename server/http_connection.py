@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from common.clock import now_us
 from server.connections import REQUEST_US_MAX, Connection, Services
-from server.fanout import Viewer
 from server.frame_buffers import Framing
 from server.http_requests import Ask, Close, HttpDialogue, Send, Step, Topic, index_page
+from server.viewers import Viewer
 
 JSON = "application/json"
 RETRY = ("Retry-After", "2")

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from common.clock import now_us
 from server.connections import REQUEST_US_MAX, Connection, Services
-from server.fanout import Viewer
 from server.frame_buffers import Framing
 from server.rtcp import parse_reports
 from server.rtsp_message import Response, encode
 from server.rtsp_state import Close, Describe, Dialogue, End, Feedback, Pause, Play, Reply, Step
+from server.viewers import Viewer
 
 REPLIES_QUEUED_BYTES_MAX = 64 << 10  # then requests wait until the client has read replies
 INPUT_BYTES_MAX = 128 << 10  # then the socket waits; above every single message

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from common.clock import RTP_WRAP, ticks_90k
 from server.counters import Counters
-from server.fanout import Viewer
 from server.frame_buffers import payload_octets
 from server.rtcp import goodbye, ntp_time, sender_report
 from server.rtsp_message import encode_interleaved
+from server.viewers import Viewer
 
 INTERVAL_US = 5_000_000  # RFC 3550 6.2: the recommended minimum
 AGE_MAX_US = 10_000_000  # a frame older than this was timed on another host's clock

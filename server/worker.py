@@ -13,7 +13,7 @@ from common.poller import READ, Poller, wake
 from common.role import Role
 from server.connections import Connection, Listener, Services, listen
 from server.counters import Counters
-from server.fanout import Fanout, Viewer
+from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.http_connection import REFUSAL as HTTP_REFUSAL
 from server.http_connection import HttpConnection
@@ -21,6 +21,7 @@ from server.muxer_client import MuxerClient
 from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
+from server.viewers import Viewer
 
 SWEEP_INTERVAL_US = 1_000_000
 WAIT_US_MAX = 1_000_000
@@ -42,7 +43,9 @@ class Worker:
             role.context, self._poller, config.runtime_dir, role.name, config.processes.muxers,
             config.streams, self._counters, role.log, now_us,
         )  # fmt: skip
-        self._fanout = Fanout(role.name, config.streams, self._muxers.send, self._counters, now_us)
+        self._fanout = Fanout(
+            role.name, config.streams, self._muxers.send, self._counters, now_us, config.viewer.age_max_ms * 1000
+        )
         self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
         self._figures_desk = FiguresDesk(role, now_us)
         self._services = Services(
@@ -64,6 +67,7 @@ class Worker:
                 self._poller.poll(0 if busy else self._wait_us())
                 self._muxers.tick()
                 self._reports.tick()
+                self._fanout.tick()
                 now = now_us()
                 if now >= self._sweep_us:
                     self._sweep_us = now + SWEEP_INTERVAL_US
@@ -77,7 +81,10 @@ class Worker:
     # ---- inside -----------------------------------------------------------------------------------------
 
     def _wait_us(self) -> int:
-        due = [self._muxers.due_us, self._sweep_us, self._reports.due_us, self._figures_desk.due_us]
+        due = [
+            self._muxers.due_us, self._fanout.due_us, self._sweep_us, self._reports.due_us,
+            self._figures_desk.due_us,
+        ]  # fmt: skip
         return min(WAIT_US_MAX, min(at for at in due if at is not None) - now_us())
 
     def _sweep(self, now: int) -> None:

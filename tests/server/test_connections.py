@@ -38,7 +38,7 @@ class Bench:
             self.context, self.poller, self.directory, "server-0", 1, CONFIG.streams, self.counters,
             logs.logger(), now_us,
         )  # fmt: skip
-        self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us)
+        self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us, 1_000_000)
         self.services = Services(
             CONFIG, self.poller, self.counters, self.fanout, self.muxers,
             SenderReports(self.counters, now_us, now_us, "me"), FiguresDesk(role, now_us),

@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 
 from common.messages import ReadStart, ReadStop
 from server.flow import Flow, Gate
+from server.pacing import Room
 
-ROOM = 1000
+ROOM = Room(1000, 20_000)
 AFTER = (7, 3)
 
 INPUTS = (
     "read_start", "read_start, full", "read_stop", "blocked", "drained", "took", "live", "parked", "parked, full",
     "muxer_replaced", "muxer_replaced, full", "muxer_forgot", "muxer_forgot, full",
 )  # fmt: skip
-START = ReadStart(1, 0, "cam", AFTER, ROOM)
-FROM_SYNC = ReadStart(1, 0, "cam", None, ROOM)
+START = ReadStart(1, 0, "cam", AFTER, *ROOM)
+FROM_SYNC = ReadStart(1, 0, "cam", None, *ROOM)
 STOP = ReadStop(0, AFTER)
 
 # Next state and message, the message's ticket aside. None: the input cannot come in this state.
@@ -102,7 +103,7 @@ def test_every_input_in_every_state(given_input: str, state: Gate) -> None:
     if isinstance(message, ReadStart):
         assert message.ticket == flow.ticket
         assert message.ticket != ticket
-        assert ReadStart(1, 0, "cam", message.after, message.room_bytes) == expected[1]
+        assert ReadStart(1, 0, "cam", message.after, message.room_bytes, message.delay_us) == expected[1]
     elif isinstance(message, ReadStop):
         assert message.ticket == ticket
         assert ReadStop(0, message.after) == expected[1]

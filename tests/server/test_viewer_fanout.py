@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from common.errors import MessageError
 from common.messages import Ended, Forget, ReadStart, ReadStop
-from server.fanout import USER_AGENT_MAX
 from server.flow import Gate
 from server.frame_buffers import Framing
+from server.viewers import USER_AGENT_MAX
 from tests.support.fanout_bench import Bench, Peer, viewer_of
 from tests.support.frame_source import FrameSource
 from tests.support.model_muxer import ModelMuxer

@@ -6,13 +6,24 @@ from typing import TypeVar
 
 from common.messages import Message, ReadStart
 from server.counters import Counters
-from server.fanout import Fanout, Viewer
+from server.fanout import Fanout
 from server.frame_buffers import Framing
 from server.transports import TcpOutlet
+from server.viewers import Viewer
 from tests.support.frame_source import FrameSource, Judge, SourceFrame
 
 M = TypeVar("M", bound=Message)
+AGE_MAX_US = 1_000_000
 SEND_BUFFER_BYTES = 4608  # the kernel's least: every large frame is sent in part
+
+
+class SmallOutlet(TcpOutlet):
+    """Its buffer stays as it is."""
+
+    __slots__ = ()
+
+    def fit(self, buffer_bytes: int, unsent_bytes: int) -> None:
+        assert buffer_bytes > unsent_bytes > 0
 
 
 class Peer:
@@ -23,7 +34,7 @@ class Peer:
         self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.near.setblocking(False)
         self.far.setblocking(False)
-        self.outlet = TcpOutlet(self.near, self._note_blocked)
+        self.outlet = SmallOutlet(self.near, self._note_blocked)
         self.judge = Judge(framed=framing is Framing.INTERLEAVED, channel=channel)
         self.framing = framing
         self.channel = channel
@@ -84,8 +95,9 @@ class Bench:
         self.said: deque[Message] = deque()
         self.counters = Counters()
         self.fanout = Fanout(
-            "server-0", ["cam", "two"], lambda _, message: self.said.append(message), self.counters, self.clock
-        )
+            "server-0", ["cam", "two"], lambda _, message: self.said.append(message), self.counters, self.clock,
+            AGE_MAX_US,
+        )  # fmt: skip
         self.source = FrameSource()
         self.peers: list[Peer] = []
 

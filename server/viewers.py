@@ -1,0 +1,178 @@
+"""A viewer, and how the viewers of a stream stand together: who gets the very same bytes stands in one lane.
+
+What a lane is sent is counted once for all in it. A viewer's own figures are what it had before it came, and what
+the lane was sent since: so that a frame for a thousand viewers touches none of them but for its socket.
+"""
+
+from typing import Protocol
+
+from common.header_numbers import NONE, Offset
+from server.flow import Flow, Position
+from server.frame_buffers import Form, Framing, form
+from server.frame_mark import FrameMark
+from server.pacing import Pace, StreamRate
+from server.transports import TcpOutlet
+
+USER_AGENT_MAX = 200  # characters of it that are kept; Windows players send 150
+
+
+class Owner(Protocol):
+    """The connection of a viewer."""
+
+    def broken(self, error: OSError) -> None:
+        """Sending to the viewer failed."""
+
+    def started(self, viewer: "Viewer") -> None:
+        """The viewer took its first frame."""
+
+    def ended(self, viewer: "Viewer", reason: str) -> None:
+        """The viewer's stream is over."""
+
+
+class Lane:
+    """The live viewers that get their frames in one form.
+
+    last: the frame that all of them took last. frames, packets, bytes: how much has gone through it.
+    """
+
+    __slots__ = ("bytes", "form", "frames", "last", "packets", "viewers")
+
+    def __init__(self, wanted: Form) -> None:
+        self.form = wanted
+        self.viewers: dict[TcpOutlet, Viewer] = {}
+        self.last: FrameMark | None = None
+        self.frames = 0
+        self.packets = 0
+        self.bytes = 0
+
+    def count(self, mark: FrameMark, size: int) -> None:
+        """All in it have taken this frame, of `size` bytes in its form."""
+        self.last = mark
+        self.frames += 1
+        self.packets += mark.packets
+        self.bytes += size
+
+
+class LiveStream:
+    """One stream's viewers on this server. previous: the frame that all viewers in lanes took last."""
+
+    __slots__ = ("has_video", "lanes", "name", "previous", "rate", "viewers")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.viewers: dict[Viewer, None] = {}  # a set that keeps its order
+        self.lanes: dict[Form, Lane] = {}
+        self.previous: FrameMark | None = None
+        self.has_video = False
+        self.rate = StreamRate()
+
+
+class Viewer:
+    """One connection's use of one stream.
+
+    id: short, for figures and log. channels: of RTP and RTCP in `$` frames. offset: of its numbers at the frame it
+    took last. frames_dropped: left out for it by drops; unlogged_drops: of these, not yet in the log. pace: how
+    fast it takes what it is given, None as long as it has not been behind.
+    """
+
+    __slots__ = (
+        "_bytes", "_frames", "_last", "_packets", "channels", "connected_us", "flow", "frames_dropped", "framing",
+        "id", "lane", "number", "offset", "outlet", "owner", "pace", "paused", "peer", "spliced", "splices",
+        "stream", "unlogged_drops", "user_agent",
+    )  # fmt: skip
+
+    def __init__(
+        self, viewer_id: str, flow: Flow, stream: LiveStream, owner: Owner, outlet: TcpOutlet,
+        framing: Framing, channels: tuple[int, int], peer: str, user_agent: str, now_us: int,
+    ) -> None:  # fmt: skip
+        self.id = viewer_id
+        self.number = flow.viewer
+        self.flow = flow
+        self.stream = stream
+        self.owner = owner
+        self.outlet = outlet
+        self.framing = framing
+        self.channels = channels
+        self.peer = peer
+        self.user_agent = user_agent[:USER_AGENT_MAX]
+        self.connected_us = now_us
+        self.lane: Lane | None = None
+        self.offset: Offset = NONE
+        self.pace: Pace | None = None
+        self.paused = False
+        self.spliced = False
+        self.frames_dropped = 0
+        self.unlogged_drops = 0
+        self.splices = 0
+        self._last: FrameMark | None = None
+        self._frames = self._packets = self._bytes = 0  # less what its lane had been sent when it came
+
+    @property
+    def last(self) -> FrameMark | None:
+        """The frame it took last, sent or in its socket's care."""
+        return self._last if self.lane is None else self.lane.last
+
+    @property
+    def position(self) -> Position | None:
+        """Of the last frame it took."""
+        last = self.last
+        return None if last is None else last.position
+
+    @property
+    def frames_sent(self) -> int:
+        """What it took."""
+        return self._frames if self.lane is None else self._frames + self.lane.frames
+
+    @property
+    def packets_sent(self) -> int:
+        """RTP packets that it took."""
+        return self._packets if self.lane is None else self._packets + self.lane.packets
+
+    @property
+    def bytes_sent(self) -> int:
+        """Of frames, framing included."""
+        return self._bytes if self.lane is None else self._bytes + self.lane.bytes
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Taken, and not acknowledged."""
+        return self.outlet.unfinished_bytes + self.outlet.kernel_bytes
+
+    def took(self, mark: FrameMark, size: int, offset: Offset) -> None:
+        """It took a frame that was for it by ticket, of `size` bytes in its form."""
+        self.offset = offset
+        self._last = mark
+        self._frames += 1
+        self._packets += mark.packets
+        self._bytes += size
+
+    def form(self, offset: Offset) -> Form:
+        """The form of a frame for it at this offset."""
+        return form(self.framing, self.channels[0], offset)
+
+    def join_lane(self) -> None:
+        """Stand with those who get their frames in the same form."""
+        wanted = self.form(self.offset)
+        lane = self.stream.lanes.get(wanted)
+        if lane is None:
+            lane = self.stream.lanes[wanted] = Lane(wanted)
+        lane.last = self._last
+        lane.viewers[self.outlet] = self
+        self._frames -= lane.frames
+        self._packets -= lane.packets
+        self._bytes -= lane.bytes
+        self.lane = lane
+
+    def leave_lane(self) -> None:
+        """Stand alone."""
+        lane = self.lane
+        if lane is None:
+            return
+        self._last = lane.last
+        self._frames += lane.frames
+        self._packets += lane.packets
+        self._bytes += lane.bytes
+        self.lane = None
+        del lane.viewers[self.outlet]
+        if not lane.viewers:
+            self.stream.lanes.pop(lane.form, None)
