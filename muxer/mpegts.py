@@ -12,6 +12,8 @@ PTS and DTS are the sample's own; PCR and RTP timestamp are the clock of `muxer.
 at most 40 ms and tables at most 100 ms apart: where no sample comes in time, `tick` makes a CLOCK frame.
 """
 
+from struct import Struct
+
 import numpy as np
 import numpy.typing as npt
 
@@ -49,7 +51,10 @@ NEVER_US = TIME_US_MAX
 _LONG_AGO_US = -2 * TIME_US_MAX
 _PES_BYTES_MAX = 65535
 _DISCONTINUITY, _RANDOM_ACCESS, _PCR = 0x80, 0x40, 0x10  # flags of the adaptation field (2.4.3.4)
-_PTS_ONLY, _PTS_AND_DTS = b"\x84\x80\x05", b"\x84\xc0\x0a"  # the payload is aligned to the PES packet (2.4.3.6)
+_SYNC_FIELD = bytes((1, _RANDOM_ACCESS))
+# 2.4.3.6: start code and stream_id, length, flags (the payload is aligned), length of the timestamps, which follow
+_PES_PTS, _PTS_FLAGS, _PTS_BYTES = Struct(">4sHHBBHH"), 0x8480, 5
+_PES_PTS_DTS, _PTS_DTS_FLAGS, _PTS_DTS_BYTES = Struct(">4sHHBBHHBHH"), 0x84C0, 10
 _FILL = b"\xff" * TS_BODY_BYTES
 # _STUFFING[n]: an adaptation field of n bytes with nothing in it
 _STUFFING = [b"", b"\0", *(bytes((n - 1, 0)) + _FILL[: n - 2] for n in range(2, TS_BODY_BYTES + 1))]
@@ -65,6 +70,7 @@ class _Elementary:
         self.codec = track.codec
         self.carriage = carriage(track)
         self.kind = FrameKind.AUDIO if track.audio else FrameKind.VIDEO
+        self.is_audio = track.audio
         self.pid = AUDIO_PID if track.audio else VIDEO_PID
         self.index = PIDS.index(self.pid)
         self.is_clock = is_clock
@@ -140,29 +146,25 @@ class TsMuxer:
         if not 0 < len(sample.data) <= SAMPLE_BYTES_MAX:
             raise MediaError(f"a sample of {len(sample.data)} bytes, allowed are 1 to {SAMPLE_BYTES_MAX}")
         before, rest, disposable = track.carriage.wrap(sample.data, sample.sync)
-        begin = _pes_header(track, sample, len(before) + len(rest)) + before
         order_us = sample.order_us
+        header = _pes_header(track, sample.time_us, order_us, len(before) + len(rest))
         clock_us, jumped = self._timeline.on_sample(track.kind, order_us, sample.time_us, now_us)
         self._sample_now_us = now_us
         if jumped:
             self._pcr_us = self._tables_us = _LONG_AGO_US
 
         sync = sample.sync and track.is_clock
-        tables = clock_us - self._tables_us >= TABLES_JOIN_US or (sync and track.kind is FrameKind.VIDEO)
+        tables = clock_us - self._tables_us >= TABLES_JOIN_US or (sync and not track.is_audio)
         lead = self._tables(clock_us, now_us) if tables else b""
-        flags = _RANDOM_ACCESS if sync else 0
-        pcr = b""
+        field = _SYNC_FIELD if sync else b""
         if clock_us - self._pcr_us >= track.pcr_join_us:
             if track.is_clock:
-                pcr_flags, pcr = self._pcr(clock_us, now_us)
-                flags |= pcr_flags
+                field = self._pcr_field(clock_us, now_us, _RANDOM_ACCESS if sync else 0)
             else:
                 lead += self._pcr_packet(clock_us, now_us)
         clock = ticks_90k(clock_us) % RTP_WRAP
-        data, packets = self._weave(track, lead, flags, pcr, begin, rest, clock, jumped)
-        counts = (
-            (+tables, +tables, packets, 0) if track.kind is FrameKind.VIDEO else (+tables, +tables, 0, packets)
-        )
+        data, packets = self._weave(track, lead, field, header + before, rest, clock, jumped)
+        counts = (+tables, +tables, 0, packets) if track.is_audio else (+tables, +tables, packets, 0)
         return self._frame(track.kind, sync, disposable, order_us, clock, counts, data)
 
     def tick(self, now_us: int) -> Frame | None:
@@ -203,51 +205,46 @@ class TsMuxer:
         pat, pmt, _, _ = self.counters
         return self._pat[pat] + self._pmt[pmt]
 
-    def _pcr(self, clock_us: int, now_us: int) -> tuple[int, bytes]:
-        """Flags and PCR for an adaptation field (2.4.3.5): 33 bits of 90 kHz, 9 bits of 27 MHz."""
-        gap = clock_us - self._pcr_us > PCR_GAP_US  # also the first, and after a jump
+    def _pcr_field(self, clock_us: int, now_us: int, flags: int) -> bytes:
+        """An adaptation field (2.4.3.4) with `flags` and a PCR: 33 bits of 90 kHz, 9 bits of 27 MHz."""
+        flags |= _PCR | _DISCONTINUITY if clock_us - self._pcr_us > PCR_GAP_US else _PCR
         self._pcr_us = clock_us
         self._pcr_now_us = now_us
         base, extension = divmod(clock_us * 27, 300)
-        pcr = (base % PTS_WRAP << 15 | 0x7E00 | extension).to_bytes(6, "big")
-        return _PCR | _DISCONTINUITY if gap else _PCR, pcr
+        return (7 << 56 | flags << 48 | base % PTS_WRAP << 15 | 0x7E00 | extension).to_bytes(8, "big")
 
     def _pcr_packet(self, clock_us: int, now_us: int) -> bytes:
         """A packet of the clock's PID with no payload: it repeats the counter before it (2.4.3.3)."""
-        flags, pcr = self._pcr(clock_us, now_us)
+        field = self._pcr_field(clock_us, now_us, 0)
         head = self._clock.field_only[self.counters[self._clock.index] - 1]
-        return head + bytes((TS_BODY_BYTES - 1, flags)) + pcr + _FILL[: TS_BODY_BYTES - 2 - len(pcr)]
+        return head + _stuffed(field, TS_BODY_BYTES - len(field))
 
     def _weave(
         self,
         track: _Elementary,
         lead: bytes,
-        flags: int,
-        pcr: bytes,
+        field: bytes,
         begin: bytes,
         rest: bytes | memoryview,
         clock: int,
         marker: bool,
     ) -> tuple[bytes, int]:
-        """The rows of `lead`, whole packets, and of one PES packet, `begin` and `rest`; and its packets."""
+        """The rows of `lead`, whole packets, and of one PES packet; and how many packets the latter has.
+
+        field: its first packet's adaptation field, or empty. begin, rest: its bytes.
+        """
         counter = self.counters[track.index]
-        packets, spare = divmod(len(begin) + len(rest) + (2 + len(pcr) if flags else 0), TS_BODY_BYTES)
-        if spare:
-            packets += 1
-            spare = TS_BODY_BYTES - spare
-        if packets == 1 and flags:
-            field = bytes((1 + len(pcr) + spare, flags)) + pcr + _FILL[:spare]
+        size = len(field) + len(begin) + len(rest)
+        packets = -(-size // TS_BODY_BYTES)
+        spare = packets * TS_BODY_BYTES - size
+        if packets == 1:
+            field = _stuffed(field, spare)
             spare = 0
-        elif packets == 1:
-            field = _STUFFING[spare]
-            spare = 0
-        else:
-            field = bytes((1 + len(pcr), flags)) + pcr if flags else b""
         lead_packets = len(lead) // TS_BYTES
         total = lead_packets + packets
+        begin = field + begin
         sheet = self._sheets.get(total)
         content = sheet.content
-        begin = field + begin
         start = lead_packets * TS_BODY_BYTES
         middle = start + len(begin)
         end = middle + len(rest)
@@ -281,29 +278,31 @@ class TsMuxer:
         e, f, g, h = counts
         self.counters = a + e & 15, b + f & 15, c + g & 15, d + h & 15
         self.sequence = sequence - (-len(data) // ROW_BYTES) & 0xFFFF
-        self.next_tick_us = min(self._pcr_now_us + PCR_INTERVAL_US, self._tables_now_us + TABLES_INTERVAL_US)
+        pcr_due_us, tables_due_us = self._pcr_now_us + PCR_INTERVAL_US, self._tables_now_us + TABLES_INTERVAL_US
+        self.next_tick_us = pcr_due_us if pcr_due_us < tables_due_us else tables_due_us
         return Frame(kind, sync, disposable, time_us, sequence, clock, self.ssrc, counters, counts, data)
 
 
-def _pes_header(track: _Elementary, sample: Sample, size: int) -> bytes:
+def _stuffed(field: bytes, spare: int) -> bytes:
+    """The adaptation field, which may be empty, made longer by `spare` bytes."""
+    return bytes((field[0] + spare,)) + field[1:] + _FILL[:spare] if field else _STUFFING[spare]
+
+
+def _pes_header(track: _Elementary, time_us: int, order_us: int, size: int) -> bytes:
     """The header of a PES packet (2.4.3.6) with `size` bytes behind it. Raises MediaError if that is too much."""
-    presented = ticks_90k(sample.time_us) % PTS_WRAP
-    decode_time_us = sample.decode_time_us
-    if decode_time_us is None or decode_time_us >= sample.time_us:
-        fields = _PTS_ONLY + _timestamp(2, presented)
-    else:
-        decoded = ticks_90k(decode_time_us) % PTS_WRAP
-        fields = _PTS_AND_DTS + _timestamp(3, presented) + _timestamp(1, decoded)
-    length = len(fields) + size
+    has_dts = order_us < time_us
+    length = 3 + (_PTS_DTS_BYTES if has_dts else _PTS_BYTES) + size
     if length > _PES_BYTES_MAX:
-        if track.kind is FrameKind.AUDIO:
+        if track.is_audio:
             raise MediaError(f"an audio frame of {size} bytes does not go into a PES packet")
         length = 0  # only video may be unbounded
-    return track.pes_start + length.to_bytes(2, "big") + fields
+    if not has_dts:
+        pts = _timestamp(2, ticks_90k(time_us))
+        return _PES_PTS.pack(track.pes_start, length, _PTS_FLAGS, _PTS_BYTES, *pts)
+    pts, dts = _timestamp(3, ticks_90k(time_us)), _timestamp(1, ticks_90k(order_us))
+    return _PES_PTS_DTS.pack(track.pes_start, length, _PTS_DTS_FLAGS, _PTS_DTS_BYTES, *pts, *dts)
 
 
-def _timestamp(mark: int, ticks: int) -> bytes:
-    """A PTS or DTS: 4 bits of `mark`, then 3, 15 and 15 bits, each with a marker bit behind it (2.4.3.6)."""
-    return (
-        mark << 36 | ticks >> 30 << 33 | (ticks >> 15 & 0x7FFF) << 17 | (ticks & 0x7FFF) << 1 | 0x1_0001_0001
-    ).to_bytes(5, "big")
+def _timestamp(mark: int, ticks: int) -> tuple[int, int, int]:
+    """A PTS or DTS in 8, 16 and 16 bits: `mark`; 3, 15 and 15 bits of it, a marker bit behind each (2.4.3.6)."""
+    return mark << 4 | ticks >> 29 & 0xE | 1, ticks >> 14 & 0xFFFE | 1, ticks << 1 & 0xFFFE | 1

@@ -36,9 +36,11 @@ class Timeline:
         elapsed = now_us - self._now_us
         self._now_us = now_us
         if elapsed > 0:
-            step = min(max(self._correction_us, -(elapsed // _SLOWER)), elapsed // _FASTER)
-            self._correction_us -= step
-            self._clock_us += elapsed + step
+            self._clock_us += elapsed
+            if self._correction_us:
+                step = min(max(self._correction_us, -(elapsed // _SLOWER)), elapsed // _FASTER)
+                self._correction_us -= step
+                self._clock_us += step
         return self._clock_us
 
     def on_sample(self, track: int, order_us: int, time_us: int, now_us: int) -> tuple[int, bool]:
