@@ -34,6 +34,19 @@ H265_DISPOSABLE = frozenset(range(0, 16, 2))
 SYNC_SLICES = {Codec.H264: frozenset({H264_IDR}), Codec.H265: H265_IRAP}
 PARAMETER_SETS = {Codec.H264: (H264_SPS, H264_PPS), Codec.H265: (H265_VPS, H265_SPS, H265_PPS)}
 AUD_KIND = {Codec.H264: H264_AUD, Codec.H265: H265_AUD}
+# How an access unit with nothing before its first slice begins: `disposable` by its first 5 bytes.
+SLICE_STARTS = {
+    Codec.H264: {
+        LONG_START_CODE + bytes((header,)): not header & 0x60
+        for header in range(256)
+        if header & 0x1F in H264_SLICES
+    },
+    Codec.H265: {
+        LONG_START_CODE + bytes((header,)): header >> 1 & 0x3F in H265_DISPOSABLE
+        for header in range(256)
+        if header >> 1 & 0x3F in H265_SLICES
+    },
+}
 
 
 class Unit(NamedTuple):

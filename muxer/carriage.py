@@ -120,11 +120,16 @@ class VideoCarriage(Carriage):
         self._delimiter = annexb.AUD[track.codec]
         self._delimiter_kind = annexb.AUD_KIND[track.codec]
         self._set_kinds = annexb.PARAMETER_SETS[track.codec]
+        self._slice_starts = annexb.SLICE_STARTS[track.codec]
         self._sets: dict[int, bytes] = {}
         self._learn(track.config, annexb.leading_units(track.config, track.codec))
 
     def wrap(self, data: bytes | memoryview, sync: bool) -> Payload:
         """The access unit, with what it lacks before it."""
+        if not sync:  # most pictures begin with a slice: no need to look at units
+            disposable = self._slice_starts.get(bytes(data[:5]))
+            if disposable is not None:
+                return Payload(self._delimiter, data, disposable)
         units = annexb.leading_units(data, self._codec)
         if not units:
             raise MediaError(

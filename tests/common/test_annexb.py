@@ -359,6 +359,16 @@ def test_a_record_cut_anywhere_is_refused(codec: Codec) -> None:
         assert cut == whole, "only what comes behind the sets may be missing"
 
 
+@pytest.mark.parametrize("codec", VIDEO)
+def test_the_starts_of_slices_say_what_the_units_say(codec: Codec) -> None:
+    slices = annexb.H264_SLICES if codec is Codec.H264 else annexb.H265_SLICES
+    for header in range(256):
+        start = LONG + bytes((header,))
+        au = start + b"\x80"
+        is_slice = annexb.leading_units(au, codec)[0].kind in slices
+        assert annexb.SLICE_STARTS[codec].get(start) == (annexb.disposable(au, codec) if is_slice else None)
+
+
 def test_lengths_of_3_bytes_are_refused() -> None:
     for read, record in (
         (annexb.config_from_avcc, b"\1\x64\0\x1e\xfe\xe0\0"),
