@@ -338,6 +338,8 @@ class Worker:
         wanted = not source.on_demand or bool(source.fanout.viewers or source.describes)
         if wanted is not source.subscribed:
             source.subscribed = wanted
+            if not wanted:  # what is in the ring will be old when somebody comes again
+                source.stream.ring.clear()
             self._tell_capture(source, [SUBSCRIBE if wanted else UNSUBSCRIBE])
 
     def _refuse(self, sender: str, error: MessageError) -> None:
