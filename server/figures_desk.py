@@ -11,18 +11,23 @@ Answer = Callable[[int, bytes], None]  # 200 and JSON, or another HTTP status an
 
 
 class FiguresDesk:
-    """Call `poll` on every turn."""
+    """Call `woken` when the line to the supervisor is readable, `poll` on every turn."""
 
     def __init__(self, role: Role, clock: Callable[[], int]) -> None:
         self._role = role
         self._clock = clock
         self._requests = 0
         self._askers: dict[int, tuple[int, Answer]] = {}  # by request: deadline, and whom to tell
+        self._woken = False
 
     @property
     def due_us(self) -> int | None:
         """When an asker has waited for too long."""
         return next(iter(self._askers.values()))[0] if self._askers else None
+
+    def woken(self, _events: int) -> None:
+        """Something may have come: the line must be read, or its descriptor stays readable."""
+        self._woken = True
 
     def ask(self, answer: Answer) -> None:
         """`answer` is called once, perhaps at once."""
@@ -36,6 +41,9 @@ class FiguresDesk:
 
     def poll(self) -> None:
         """Hand out what has come, and say so to those for whom nothing did."""
+        if not self._askers and not self._woken:
+            return
+        self._woken = False
         for figures in self._role.figures_answers():
             asker = self._askers.pop(figures.request, None)
             if asker is not None:

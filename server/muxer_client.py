@@ -51,17 +51,17 @@ class _Link:
         self.identity = b""
         self.hello: list[wire.Buffer] = []
         self.outbox: deque[list[wire.Buffer]] = deque()
+        self.empty = False  # nothing had come when it was last looked at, and nothing was sent since
         self.epoch: int | None = None
         self.heard_us: int | None = None  # the newest Welcome; None: none on this socket
 
 
 class _Question:
-    """A Describe that is not answered."""
+    """What a stream is, asked of its muxer once for all who want to know. askers: deadline, and whom to tell."""
 
-    def __init__(self, stream: str, deadline_us: int, answer: Answer) -> None:
-        self.stream = stream
-        self.deadline_us = deadline_us
-        self.answer = answer
+    def __init__(self, request: int) -> None:
+        self.request = request
+        self.askers: dict[int, tuple[int, Answer]] = {}
 
 
 class MuxerClient:
@@ -88,7 +88,7 @@ class MuxerClient:
             link.streams.append(stream)
         for link in self._links:
             self._connect(link)
-        self._questions: dict[int, _Question] = {}
+        self._questions: dict[str, _Question] = {}  # by stream
         self._requests = 0
         self._hello_us = 0
 
@@ -116,13 +116,17 @@ class MuxerClient:
     def describe(self, stream: str, deadline_us: int, answer: Answer) -> int:
         """Ask for a stream's SDP. `answer` is called once, at the latest soon after the deadline."""
         self._requests += 1
-        self._questions[self._requests] = _Question(stream, deadline_us, answer)
-        self.send(stream, Describe(self._requests, stream))
+        question = self._questions.get(stream)
+        if question is None:
+            question = self._questions[stream] = _Question(self._requests)
+            self.send(stream, Describe(self._requests, stream))
+        question.askers[self._requests] = deadline_us, answer
         return self._requests
 
     def cancel(self, request: int) -> None:
         """Nobody waits for this answer any more."""
-        self._questions.pop(request, None)
+        for question in self._questions.values():
+            question.askers.pop(request, None)
 
     def tick(self) -> None:
         """Greet every muxer, and give up on questions that are overdue."""
@@ -133,31 +137,33 @@ class MuxerClient:
         for link in self._links:
             self._flush(link)
             self._send_now(link, link.hello)
-        for request, question in list(self._questions.items()):
-            if now_us >= question.deadline_us:
-                del self._questions[request]
-                question.answer("", f"the stream {question.stream} has not started: its source gives nothing yet")
+        for stream, question in list(self._questions.items()):
+            for request, (deadline_us, answer) in list(question.askers.items()):
+                if now_us >= deadline_us and question.askers.pop(request, None) is not None:
+                    answer("", f"the stream {stream} has not started: its source gives nothing yet")
+            if not question.askers:
+                del self._questions[stream]  # whoever asks next asks anew
 
     def drain(self, listener: Listener) -> bool:
-        """Handle what has come, up to MESSAGES_A_TURN_MAX a muxer; whether there was anything."""
-        busy = False
+        """Handle what has come, up to MESSAGES_A_TURN_MAX a muxer; whether there may be more."""
         for link in self._links:
             if link.outbox:
                 self._flush(link)
+            link.empty = False
             for _ in range(MESSAGES_A_TURN_MAX):
                 assert link.socket is not None
                 try:
                     frames = link.socket.recv_multipart(zmq.NOBLOCK)
                 except zmq.Again:
+                    link.empty = True
                     break
-                busy = True
                 try:
                     message, media = wire.decode(frames)
                     self._handle(link, message, media, listener)
                 except MessageError as error:
                     self._counters.messages_refused += 1
                     self._log.debug("message_refused", muxer=link.index, reason=str(error))
-        return busy
+        return not all(link.empty for link in self._links)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -172,9 +178,11 @@ class MuxerClient:
         elif isinstance(message, Welcome):
             self._welcome(link, message, listener)
         elif isinstance(message, Described):
-            question = self._questions.pop(message.request, None)
-            if question is not None:
-                question.answer(message.sdp, message.error)
+            question = self._questions.get(message.stream)
+            if question is not None and question.request == message.request:
+                del self._questions[message.stream]
+                for _, answer in question.askers.values():
+                    answer(message.sdp, message.error)
         elif isinstance(message, Ended):
             listener.ended(message)
         else:
@@ -191,9 +199,9 @@ class MuxerClient:
         link.heard_us = now_us
         if replaced or silent:
             listener.muxer_is_new(link.streams, replaced)
-            for request, question in self._questions.items():
-                if self._by_stream[question.stream] is link:
-                    self.send(question.stream, Describe(request, question.stream))
+            for stream, question in self._questions.items():
+                if self._by_stream[stream] is link:
+                    self.send(stream, Describe(question.request, stream))
 
     def _connect(self, link: _Link) -> None:
         """A new socket under a new identity: to the muxer this is another server, without viewers so far."""
@@ -220,6 +228,7 @@ class MuxerClient:
 
     def _send_now(self, link: _Link, frames: list[wire.Buffer]) -> bool:
         assert link.socket is not None
+        link.empty = False  # sending swallows the descriptor's word that something has come
         try:
             link.socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:

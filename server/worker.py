@@ -55,7 +55,7 @@ class Worker:
         self._rtsp = Listener(self._services, rtsp, self._rtsp_connection, RTSP_REFUSAL)
         self._http = Listener(self._services, http, self._http_connection, HTTP_REFUSAL)
         self._poller.add(role.wake_fd, READ, wake)
-        self._poller.add(role.control.fileno(), READ, wake)
+        self._poller.add(role.control.fileno(), READ, self._figures_desk.woken)
         self._sweep_us = 0
 
     def run(self) -> None:
