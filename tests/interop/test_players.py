@@ -191,9 +191,9 @@ def test_gstreamer_sees_the_file_s_times(instance: Instance, file_units: list[Un
     check_distances(times, file_units, audio=track == "audio")
 
 
-def _ticks(clock: str) -> int:
+def _ticks(clock: str) -> float:
     hours, minutes, seconds = clock.split(":")
-    return round((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * 90000)
+    return (int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * 90000
 
 
 def test_mpv(url: str) -> None:

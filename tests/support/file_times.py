@@ -41,10 +41,10 @@ def check_times(got: Sequence[Unit], file: Sequence[Unit]) -> None:
         assert after - before > (last - first) * 0.9, f"video is shifted by {video}, audio by {audio_shifts} ticks"
 
 
-def check_distances(got: Sequence[tuple[int, int]], file: Sequence[Unit], *, audio: bool) -> None:
+def check_distances(got: Sequence[tuple[float, float]], file: Sequence[Unit], *, audio: bool) -> None:
     """Assert that these (PTS, DTS) follow each other as somewhere in the looped file, the seam left out.
 
-    For players that hand out no data to match.
+    For players that hand out no data to match. got: in ticks, and parts of them where a player counts ns.
     """
     assert len(got) > 20
     steps = [_step(*pair) for pair in pairwise(got)]
@@ -59,8 +59,8 @@ def check_distances(got: Sequence[tuple[int, int]], file: Sequence[Unit], *, aud
     raise AssertionError(f"no such (DTS step, PTS - DTS) in the file: {steps}")
 
 
-def _step(before: tuple[int, int], after: tuple[int, int]) -> tuple[int, int, int]:
-    return after[1] - before[1], before[0] - before[1], after[0] - after[1]
+def _step(before: tuple[float, float], after: tuple[float, float]) -> tuple[int, int, int]:
+    return round(after[1] - before[1]), round(before[0] - before[1]), round(after[0] - after[1])
 
 
 def _shifts(track: list[Unit], in_file: list[Unit]) -> set[int]:

@@ -161,6 +161,12 @@ class RtspClient:
             raise FramingError(f"no `$` but {bytes(self._buffer[:40])!r}")
         return self._frame()
 
+    def take_early(self) -> list[Packet]:
+        """The frames that came while a response was waited for."""
+        early = list(self._early)
+        self._early.clear()
+        return early
+
     # ---- bytes -------------------------------------------------------------------------------------------
 
     def _frame(self) -> Packet:
