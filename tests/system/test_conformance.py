@@ -39,7 +39,7 @@ def watched(short_clip: CheckClip) -> dict[tuple[str, str], Viewer]:
 def test_it_conforms(watched: dict[tuple[str, str], Viewer], name: str, transport: str) -> None:
     viewer = watched[name, transport]
     assert viewer.error is None, repr(viewer.error)
-    report = judge.check_ts(viewer.ts)
+    report = judge.check_ts(viewer.ts, timing=True)
     assert set(report.stream_types.values()) == ({0x1B} if name == "slow" else {0x1B, 0x0F})
     assert report.discontinuities == 0
     if isinstance(viewer, RtspViewer):
