@@ -18,10 +18,11 @@ from server.counters import Counters
 from server.flow import Flow, Gate
 from server.frame_buffers import Form, FrameBuffers, Framing, is_frame_size
 from server.frame_mark import FrameMark
-from server.pacing import Pace, Room, socket_buffers
+from server.pacing import ROOM_BYTES, Pace, Room, socket_buffers
 from server.transports import TcpOutlet, offer_to_all
 from server.viewers import LiveStream, Owner, Viewer
 
+OPEN_INTERVAL_US = 10_000  # gates open together, so that the muxer sends a frame once for many who catch up
 LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
 LOOK_LIVE_US = 1_000_000  # whether those who are given everything take it in time
 
@@ -30,11 +31,13 @@ class Fanout:
     """All viewers of this server.
 
     name: the server's. send: a message to the muxer of a stream. age_max_us: as in `common.config.Viewer`, µs.
+    open_interval_us: a gate opens at once, but not within so many µs of another: then with all others that wait.
     """
 
     def __init__(
         self, name: str, streams: Iterable[str], send: Callable[[str, Message], None],
         counters: Counters, clock: Callable[[], int], age_max_us: int,
+        open_interval_us: int = OPEN_INTERVAL_US,
     ) -> None:  # fmt: skip
         self.streams = {stream: LiveStream(stream) for stream in streams}
         self._name = name
@@ -45,13 +48,16 @@ class Fanout:
         self._ticket_numbers = count(1)
         self._by_ticket: dict[int, Viewer] = {}
         self._age_max_us = age_max_us
-        self._waiting: dict[Viewer, None] = {}  # whose sockets take data, but would not deliver it in time
-        self._look_waiting_us = self._look_live_us = 0
+        self._waiting: dict[
+            Viewer, int
+        ] = {}  # for their gates, though their sockets take data; until when
+        self._open_interval_us = open_interval_us
+        self._open_us = self._look_live_us = 0
 
     @property
     def due_us(self) -> int:
         """When `tick` has something to do."""
-        return min(self._look_waiting_us, self._look_live_us) if self._waiting else self._look_live_us
+        return min(self._open_us, self._look_live_us) if self._waiting else self._look_live_us
 
     # ---- what connections ask ---------------------------------------------------------------------------
 
@@ -72,8 +78,9 @@ class Fanout:
 
     def read_start(self, viewer: Viewer) -> None:
         """Open the viewer's gate."""
-        ticket = viewer.flow.ticket
-        self._settle(viewer, ticket, viewer.flow.read_start(viewer.position, self._room(viewer)))
+        if not viewer.flow.reading:
+            self._settle(viewer, None, viewer.flow.read_start(viewer.position, None))
+            self.drained(viewer)
 
     def read_stop(self, viewer: Viewer) -> None:
         """Shut the viewer's gate: no frame is begun after this."""
@@ -83,8 +90,13 @@ class Fanout:
 
     def drained(self, viewer: Viewer) -> None:
         """The viewer's socket takes data again."""
-        if viewer.flow.gate is Gate.WAITING:
-            self._settle(viewer, None, viewer.flow.drained(viewer.position, self._room(viewer)))
+        if viewer.flow.gate is Gate.WAITING and not viewer.outlet.blocked:
+            now_us = self._clock()
+            if now_us >= self._open_us:
+                self._open_us = now_us + self._open_interval_us
+                self._open(viewer)
+            else:
+                self._waiting[viewer] = now_us
 
     def remove(self, viewer: Viewer) -> None:
         """The viewer is gone."""
@@ -146,10 +158,10 @@ class Fanout:
     def tick(self) -> None:
         """Look after those who are behind, or may be without anybody's having noticed."""
         now_us = self._clock()
-        if now_us >= self._look_waiting_us:
-            self._look_waiting_us = now_us + LOOK_WAITING_US
-            for viewer in list(self._waiting):
-                self.drained(viewer)
+        if self._waiting and now_us >= self._open_us:
+            self._open_us = now_us + self._open_interval_us
+            for viewer in [viewer for viewer, until_us in self._waiting.items() if now_us >= until_us]:
+                self._open(viewer)
         if now_us >= self._look_live_us:
             self._look_live_us = now_us + LOOK_LIVE_US
             for stream in self.streams.values():
@@ -250,16 +262,18 @@ class Fanout:
         self._note_pace(viewer)
         self._settle(viewer, viewer.flow.ticket, viewer.flow.blocked(viewer.position))
 
+    def _open(self, viewer: Viewer) -> None:
+        self._settle(viewer, None, viewer.flow.drained(viewer.position, self._room(viewer)))
+
     def _park(self, viewer: Viewer) -> None:
         self._settle(viewer, viewer.flow.ticket, viewer.flow.parked(viewer.position, self._room(viewer)))
 
     def _room(self, viewer: Viewer) -> Room | None:
         """What the viewer may be given now; None for nothing."""
         backlog_bytes = self._note_pace(viewer)
-        free_bytes = viewer.outlet.room_bytes
-        if free_bytes is None:
+        if viewer.outlet.blocked:
             return None
-        return Room(free_bytes) if viewer.pace is None else viewer.pace.room(backlog_bytes, free_bytes)
+        return Room(ROOM_BYTES) if viewer.pace is None else viewer.pace.room(backlog_bytes, viewer.stream.rate.bps)
 
     def _note_pace(self, viewer: Viewer) -> int:
         """The viewer's backlog; its pace is measured from the first time that it has one."""
@@ -288,7 +302,7 @@ class Fanout:
         if flow.gate is not Gate.LIVE:
             viewer.leave_lane()
         if flow.gate is Gate.WAITING and not viewer.outlet.blocked:
-            self._waiting[viewer] = None
+            self._waiting[viewer] = self._clock() + LOOK_WAITING_US
         else:
             self._waiting.pop(viewer, None)
         if message is not None:

@@ -33,11 +33,13 @@ UNSENT_BYTES_MAX = 1 << 20
 
 PACE_WINDOW_US = 500_000  # it is measured over one to two of these: small receive windows move by 300 ms' worth
 PACE_US_MIN = 300_000  # less says nothing
-PACE_FIRST_US_MIN = 20_000  # but more than nothing at all
+PACE_FIRST_US_MIN = 150_000  # but more than nothing at all
 PACE_SILENCE_US_MAX = 2_500_000  # nobody looked: it may have waited for us
 PACE_MAX = 1 << 40  # bytes a second: far beyond every socket
 GATE_SHARE = (2, 5)
-ROOM_SHARE = (1, 5)
+ROOM_SHARE = (1, 20)  # small: the first of what is given is judged by when the last of it arrives
+FAST = 2  # a viewer that takes so many times what the stream brings will have caught up soon
+ROOM_BYTES = 1 << 20  # for those who are not slow, as far as is known: what their sockets do not take they say
 DELAY_US_MAX = (1 << 32) - 1  # a U32 on the wire
 
 
@@ -140,16 +142,14 @@ class Pace:
             return 0
         return min(backlog_bytes * 1_000_000 // max(self.bytes_per_s, 1), DELAY_US_MAX)
 
-    def room(self, backlog_bytes: int, free_bytes: int) -> Room | None:
-        """What it may be given now; None: nothing, before more of the backlog has arrived.
-
-        free_bytes: what its socket takes.
-        """
+    def room(self, backlog_bytes: int, stream_bps: int) -> Room | None:
+        """What it may be given now, of a stream of so many bits a second; None: nothing yet."""
+        delay_us = self.drain_us(backlog_bytes)
         part, whole = GATE_SHARE
-        if self.drain_us(backlog_bytes) > self._age_max_us * part // whole:
+        if delay_us > self._age_max_us * part // whole:
             return None
-        if self.bytes_per_s is None:
-            return Room(free_bytes)
+        if self.bytes_per_s is None or self.bytes_per_s * 8 >= stream_bps * FAST:
+            return Room(ROOM_BYTES, delay_us)
         part, whole = ROOM_SHARE
-        room_bytes = min(max(self.bytes_per_s * self._age_max_us * part // (whole * 1_000_000), 1), free_bytes)
+        room_bytes = min(self.bytes_per_s * self._age_max_us * part // (whole * 1_000_000), ROOM_BYTES)
         return Room(room_bytes, self.drain_us(backlog_bytes + room_bytes))

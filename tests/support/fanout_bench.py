@@ -96,7 +96,7 @@ class Bench:
         self.counters = Counters()
         self.fanout = Fanout(
             "server-0", ["cam", "two"], lambda _, message: self.said.append(message), self.counters, self.clock,
-            AGE_MAX_US,
+            AGE_MAX_US, open_interval_us=0,
         )  # fmt: skip
         self.source = FrameSource()
         self.peers: list[Peer] = []
