@@ -38,7 +38,7 @@ def test_the_first_picture_is_there_within_a_second(clip: CheckClip, source: str
     with Instance(f"cam={text}") as instance:
         instance.wait_live("cam")
         with RtspViewer(instance.rtsp("cam")) as viewer:
-            viewer.wait_bytes(200_000, 20)  # more than one group of pictures: it does not depend on how it began
+            viewer.wait_bytes(100_000, 20)  # more than one group of pictures: it does not depend on how it began
             taken_s = []
             for _ in range(CONNECTS):
                 taken_s.append(seconds_to_a_picture(instance.rtsp("cam")))
