@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.fanout import Viewer
 from server.rtcp import ntp_time
 from server.sender_reports import AGE_MAX_US, INTERVAL_US, SenderReports
+from server.viewers import Viewer
 from tests.support.fanout_bench import Bench, Peer, viewer_of
 
 WALL_US = 1_700_000_000_000_000
