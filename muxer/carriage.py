@@ -10,7 +10,7 @@
 Players know of no mapping for Motion JPEG, G.711 and L16: they are refused.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from common import adts, annexb
 from common.errors import MediaError
@@ -33,7 +33,7 @@ _OPUS_CHANNELS_MAX = 8
 _OPUS_EXTENSION_TAG = 0x80
 
 
-class Payload(NamedTuple):
+class Payload(msgspec.Struct, frozen=True, gc=False):
     """The content of one PES packet, in two parts so that the large one is not copied.
 
     disposable: no other picture refers to this one.

@@ -14,15 +14,11 @@ at most 40 ms and tables at most 100 ms apart: where no sample comes in time, `t
 
 from struct import Struct
 
-import numpy as np
-import numpy.typing as npt
-
-from common.clock import PTS_WRAP, RTP_WRAP, ticks_90k
+from common.clock import RTP_WRAP, ticks_90k
 from common.errors import MediaError
 from common.grid import (
     AUDIO_PID,
     COUNTER_MASK,
-    PACKETS_MAX,
     PIDS,
     ROW_BYTES,
     TS_BODY_BYTES,
@@ -37,7 +33,7 @@ from common.sample import SAMPLE_BYTES_MAX, TIME_US_MAX, Sample, Track
 from muxer import psi
 from muxer.carriage import carriage
 from muxer.rtp import packetise_ts
-from muxer.sheet import ROWS_KEPT_MAX, Sheets
+from muxer.sheet import PlainHeads, Sheets
 from muxer.timeline import LEAD_US, Timeline
 
 TABLES_JOIN_US = 60_000  # from then on a frame takes the tables along
@@ -51,16 +47,14 @@ NEVER_US = TIME_US_MAX
 _LONG_AGO_US = -2 * TIME_US_MAX
 _PES_BYTES_MAX = 65535
 _DISCONTINUITY, _RANDOM_ACCESS, _PCR = 0x80, 0x40, 0x10  # flags of the adaptation field (2.4.3.4)
+_PCR_FIELD = Struct(">BBIH")  # length, flags, the base's upper 32 bits and its last, 6 reserved, the extension
 _SYNC_FIELD = bytes((1, _RANDOM_ACCESS))
-# 2.4.3.6: start code and stream_id, length, flags (the payload is aligned), length of the timestamps, which follow
-_PES_PTS, _PTS_FLAGS, _PTS_BYTES = Struct(">4sHHBBHH"), 0x8480, 5
-_PES_PTS_DTS, _PTS_DTS_FLAGS, _PTS_DTS_BYTES = Struct(">4sHHBBHHBHH"), 0x84C0, 10
+_PES = Struct(">4sHHB")  # start code and stream_id, length, flags, bytes of timestamps (2.4.3.6)
+_PTS_ONLY, _PTS_AND_DTS = 0x8480, 0x84C0  # the payload is aligned to the PES packet
+_TIMESTAMP = Struct(">BHH")
 _FILL = b"\xff" * TS_BODY_BYTES
 # _STUFFING[n]: an adaptation field of n bytes with nothing in it
 _STUFFING = [b"", b"\0", *(bytes((n - 1, 0)) + _FILL[: n - 2] for n in range(2, TS_BODY_BYTES + 1))]
-
-Heads = npt.NDArray[np.uint32]  # of TS packets, one little-endian number each
-_COUNTERS: Heads = ((np.arange(PACKETS_MAX + 16 + TS_PER_RTP) & COUNTER_MASK) << 24).astype("<u4")
 
 
 class _Elementary:
@@ -81,20 +75,11 @@ class _Elementary:
         self.field_only = self._each_counter(start=0, control=2)
         self.first = self._each_counter(start=1, control=1)
         self.first_with_field = self._each_counter(start=1, control=3)
-        self._plain = np.uint32(int.from_bytes(self._each_counter(start=0, control=1)[0], "little"))
-        self._plain_rows = [self._count_on(counter, ROWS_KEPT_MAX) for counter in range(16)]
+        self.plain = PlainHeads(self._each_counter(start=0, control=1)[0])
 
     def _each_counter(self, start: int, control: int) -> tuple[bytes, ...]:
         high, low = start << 6 | self.pid >> 8, self.pid & 0xFF
         return tuple(bytes((0x47, high, low, control << 4 | counter)) for counter in range(16))
-
-    def heads(self, counter: int, rows: int) -> Heads:
-        """The heads of packets with nothing but payload, counted on from `counter`; shape (rows, 7)."""
-        return self._plain_rows[counter][:rows] if rows <= ROWS_KEPT_MAX else self._count_on(counter, rows)
-
-    def _count_on(self, counter: int, rows: int) -> Heads:
-        counters = _COUNTERS[counter : counter + rows * TS_PER_RTP]
-        return (counters | self._plain).reshape(rows, TS_PER_RTP)
 
 
 class TsMuxer:
@@ -145,7 +130,8 @@ class TsMuxer:
             raise MediaError(f"the stream has no {sample.codec.upper()} track")
         if not 0 < len(sample.data) <= SAMPLE_BYTES_MAX:
             raise MediaError(f"a sample of {len(sample.data)} bytes, allowed are 1 to {SAMPLE_BYTES_MAX}")
-        before, rest, disposable = track.carriage.wrap(sample.data, sample.sync)
+        payload = track.carriage.wrap(sample.data, sample.sync)
+        before, rest = payload.begin, payload.rest
         order_us = sample.order_us
         header = _pes_header(track, sample.time_us, order_us, len(before) + len(rest))
         clock_us, jumped = self._timeline.on_sample(track.kind, order_us, sample.time_us, now_us)
@@ -163,9 +149,26 @@ class TsMuxer:
             else:
                 lead += self._pcr_packet(clock_us, now_us)
         clock = ticks_90k(clock_us) % RTP_WRAP
-        data, packets = self._weave(track, lead, field, header + before, rest, clock, jumped)
-        counts = (+tables, +tables, 0, packets) if track.is_audio else (+tables, +tables, packets, 0)
-        return self._frame(track.kind, sync, disposable, order_us, clock, counts, data)
+
+        counter = self.counters[track.index]
+        size = len(field) + len(header) + len(before) + len(rest)
+        spare = -size % TS_BODY_BYTES
+        packets = (size + spare) // TS_BODY_BYTES
+        last = b""
+        if packets == 1:
+            field = _stuffed(field, spare)
+        elif spare:
+            last = track.with_field[counter + packets - 1 & COUNTER_MASK] + _STUFFING[spare]
+        lead_packets = len(lead) // TS_BYTES
+        total = lead_packets + packets
+        rows = -(-total // TS_PER_RTP)
+        heads = track.plain[rows][counter - lead_packets & COUNTER_MASK]
+        lead += (track.first_with_field if field else track.first)[counter]
+        data = self._sheets[rows].fill(
+            total, lead, heads, last, field + header + before, rest, clock, self.sequence, jumped
+        )
+        video, audio = (0, packets) if track.is_audio else (packets, 0)
+        return self._frame(track.kind, sync, payload.disposable, order_us, clock, +tables, video, audio, data)
 
     def tick(self, now_us: int) -> Frame | None:
         """The CLOCK frame that is due; None if there is none, or no sample has come for STALLED_US."""
@@ -182,8 +185,7 @@ class TsMuxer:
         packets = (self._tables(clock_us, now_us) if tables else b"") + self._pcr_packet(clock_us, now_us)
         clock = ticks_90k(clock_us) % RTP_WRAP
         data = packetise_ts(packets, clock=clock, sequence=self.sequence, ssrc=self.ssrc)
-        counts = (+tables, +tables, 0, 0)
-        return self._frame(FrameKind.CLOCK, False, True, clock_us + LEAD_US, clock, counts, data)
+        return self._frame(FrameKind.CLOCK, False, True, clock_us + LEAD_US, clock, +tables, 0, 0, data)
 
     def _use(self, tracks: tuple[Track, ...], version: int) -> None:
         video = [track for track in tracks if not track.audio]
@@ -211,56 +213,13 @@ class TsMuxer:
         self._pcr_us = clock_us
         self._pcr_now_us = now_us
         base, extension = divmod(clock_us * 27, 300)
-        return (7 << 56 | flags << 48 | base % PTS_WRAP << 15 | 0x7E00 | extension).to_bytes(8, "big")
+        return _PCR_FIELD.pack(7, flags, base >> 1 & 0xFFFF_FFFF, (base & 1) << 15 | 0x7E00 | extension)
 
     def _pcr_packet(self, clock_us: int, now_us: int) -> bytes:
         """A packet of the clock's PID with no payload: it repeats the counter before it (2.4.3.3)."""
         field = self._pcr_field(clock_us, now_us, 0)
         head = self._clock.field_only[self.counters[self._clock.index] - 1]
         return head + _stuffed(field, TS_BODY_BYTES - len(field))
-
-    def _weave(
-        self,
-        track: _Elementary,
-        lead: bytes,
-        field: bytes,
-        begin: bytes,
-        rest: bytes | memoryview,
-        clock: int,
-        marker: bool,
-    ) -> tuple[bytes, int]:
-        """The rows of `lead`, whole packets, and of one PES packet; and how many packets the latter has.
-
-        field: its first packet's adaptation field, or empty. begin, rest: its bytes.
-        """
-        counter = self.counters[track.index]
-        size = len(field) + len(begin) + len(rest)
-        packets = -(-size // TS_BODY_BYTES)
-        spare = packets * TS_BODY_BYTES - size
-        if packets == 1:
-            field = _stuffed(field, spare)
-            spare = 0
-        lead_packets = len(lead) // TS_BYTES
-        total = lead_packets + packets
-        begin = field + begin
-        sheet = self._sheets.get(total)
-        content = sheet.content
-        start = lead_packets * TS_BODY_BYTES
-        middle = start + len(begin)
-        end = middle + len(rest)
-        content[start:middle] = begin
-        if isinstance(rest, memoryview) and rest.format != "B":
-            rest = bytes(rest)  # a view of ctypes' memory says "<B" and fits into no other
-        content[middle:end] = rest
-        sheet.bodies[...] = sheet.cells
-        sheet.heads[...] = track.heads(counter - lead_packets & COUNTER_MASK, len(sheet.heads))
-        # The first and the last packet, and those in `lead`, are not just the next in line.
-        lead += (track.first_with_field if field else track.first)[counter]
-        last = b""
-        if spare:
-            last = track.with_field[counter + packets - 1 & COUNTER_MASK] + _STUFFING[spare]
-            last += content[end - TS_BODY_BYTES + spare : end]
-        return sheet.finish(total, lead, last, clock, self.sequence, marker), packets
 
     def _frame(
         self,
@@ -269,18 +228,30 @@ class TsMuxer:
         disposable: bool,
         time_us: int,
         clock: int,
-        counts: tuple[int, int, int, int],
-        data: bytes | memoryview,
+        tables: int,
+        video: int,
+        audio: int,
+        data: bytes,
     ) -> Frame:
-        """The frame of `data`; the numbers move on behind it."""
+        """The frame of `data`, with so many packets of each PID; the numbers move on behind it."""
         sequence, counters = self.sequence, self.counters
         a, b, c, d = counters
-        e, f, g, h = counts
-        self.counters = a + e & 15, b + f & 15, c + g & 15, d + h & 15
+        self.counters = a + tables & 15, b + tables & 15, c + video & 15, d + audio & 15
         self.sequence = sequence - (-len(data) // ROW_BYTES) & 0xFFFF
         pcr_due_us, tables_due_us = self._pcr_now_us + PCR_INTERVAL_US, self._tables_now_us + TABLES_INTERVAL_US
         self.next_tick_us = pcr_due_us if pcr_due_us < tables_due_us else tables_due_us
-        return Frame(kind, sync, disposable, time_us, sequence, clock, self.ssrc, counters, counts, data)
+        return Frame(
+            kind,
+            sync,
+            disposable,
+            time_us,
+            sequence,
+            clock,
+            self.ssrc,
+            counters,
+            (tables, tables, video, audio),
+            data,
+        )
 
 
 def _stuffed(field: bytes, spare: int) -> bytes:
@@ -290,19 +261,19 @@ def _stuffed(field: bytes, spare: int) -> bytes:
 
 def _pes_header(track: _Elementary, time_us: int, order_us: int, size: int) -> bytes:
     """The header of a PES packet (2.4.3.6) with `size` bytes behind it. Raises MediaError if that is too much."""
-    has_dts = order_us < time_us
-    length = 3 + (_PTS_DTS_BYTES if has_dts else _PTS_BYTES) + size
+    if order_us < time_us:
+        flags, times = _PTS_AND_DTS, _timestamp(3, time_us) + _timestamp(1, order_us)
+    else:
+        flags, times = _PTS_ONLY, _timestamp(2, time_us)
+    length = 3 + len(times) + size
     if length > _PES_BYTES_MAX:
         if track.is_audio:
             raise MediaError(f"an audio frame of {size} bytes does not go into a PES packet")
         length = 0  # only video may be unbounded
-    if not has_dts:
-        pts = _timestamp(2, ticks_90k(time_us))
-        return _PES_PTS.pack(track.pes_start, length, _PTS_FLAGS, _PTS_BYTES, *pts)
-    pts, dts = _timestamp(3, ticks_90k(time_us)), _timestamp(1, ticks_90k(order_us))
-    return _PES_PTS_DTS.pack(track.pes_start, length, _PTS_DTS_FLAGS, _PTS_DTS_BYTES, *pts, *dts)
+    return _PES.pack(track.pes_start, length, flags, len(times)) + times
 
 
-def _timestamp(mark: int, ticks: int) -> tuple[int, int, int]:
-    """A PTS or DTS in 8, 16 and 16 bits: `mark`; 3, 15 and 15 bits of it, a marker bit behind each (2.4.3.6)."""
-    return mark << 4 | ticks >> 29 & 0xE | 1, ticks >> 14 & 0xFFFE | 1, ticks << 1 & 0xFFFE | 1
+def _timestamp(mark: int, time_us: int) -> bytes:
+    """A PTS or DTS: 4 bits of `mark`, then 3, 15 and 15 bits, each with a marker bit behind it (2.4.3.6)."""
+    ticks = ticks_90k(time_us)
+    return _TIMESTAMP.pack(mark << 4 | ticks >> 29 & 0xE | 1, ticks >> 14 & 0xFFFE | 1, ticks << 1 & 0xFFFE | 1)

@@ -3,10 +3,11 @@
 import numpy as np
 
 from common.errors import MediaError
-from common.grid import PACKETS_MAX, TS_BYTES, TS_PER_RTP
-from muxer.sheet import Sheets, lead
+from common.grid import LEAD_BYTES, PACKETS_MAX, ROW_BYTES, SEQUENCES, TS_BYTES, TS_PER_RTP
+from muxer.sheet import empty_rows, lead
 
-SMALL_PACKETS_MAX = 35  # up to here plain bytes are faster than a new sheet (measured)
+SMALL_PACKETS_MAX = 35  # up to here plain bytes are faster than numpy (measured)
+_PAYLOAD_BYTES = TS_PER_RTP * TS_BYTES
 
 
 def packetise_ts(
@@ -29,7 +30,14 @@ def packetise_ts(
             sequence += 1
             marker = False
         return b"".join(parts)
-    sheet = Sheets(ssrc).get(count)
-    whole = count // TS_PER_RTP
-    sheet.payloads[:whole] = np.frombuffer(packets, sheet.payloads.dtype, whole)
-    return sheet.finish(count, b"", packets[whole * TS_PER_RTP * TS_BYTES :], clock, sequence, marker)
+    rows = empty_rows(-(-count // TS_PER_RTP), ssrc)
+    rows["sequence"] = SEQUENCES[sequence : sequence + len(rows)]
+    rows["clock"] = clock
+    payloads = rows["payload"]
+    payloads[...] = np.frombuffer(bytes(packets).ljust(len(rows) * _PAYLOAD_BYTES, b"\0"), payloads.dtype)
+    frame = rows.view(np.uint8).data[: len(rows) * LEAD_BYTES + len(packets)]
+    frame[:LEAD_BYTES] = lead(TS_PER_RTP, clock, sequence, ssrc, marker)
+    last = len(rows) - 1
+    at = last * ROW_BYTES
+    frame[at : at + LEAD_BYTES] = lead(count - last * TS_PER_RTP, clock, sequence + last, ssrc, False)
+    return frame.tobytes()

@@ -51,11 +51,11 @@ def test_a_frame_stays_as_it_is_when_the_next_one_is_made() -> None:
 
 def test_sheets_are_kept_up_to_a_size() -> None:
     sheets = Sheets(1)
-    most = ROWS_KEPT_MAX * grid.TS_PER_RTP
-    assert sheets.get(1) is sheets.get(7)
-    assert sheets.get(7) is not sheets.get(8)
-    assert sheets.get(most) is sheets.get(most)
-    assert sheets.get(most + 1) is not sheets.get(most + 1)
+    assert sheets[1] is sheets[1]
+    assert sheets[1] is not sheets[2]
+    assert sheets[ROWS_KEPT_MAX] is sheets[ROWS_KEPT_MAX]
+    assert sheets[ROWS_KEPT_MAX + 1] is not sheets[ROWS_KEPT_MAX + 1]
+    assert sorted(sheets) == [1, 2, ROWS_KEPT_MAX]
 
 
 @pytest.mark.parametrize("size", [100, 5000])
