@@ -22,7 +22,7 @@ RECEIVE_BYTES_MAX = 64 << 10  # at once
 REQUEST_US_MAX = 10_000_000  # from the first byte of a request to its last
 LINGER_US = 1_000_000  # how long a last word may take to go out, and be read
 BACKLOG = 1024
-ACCEPTS_A_TURN_MAX = 64
+ACCEPTS_A_TURN_MAX = 256
 REFUSED_MAX = 64  # connections beyond the limit that are still being told so
 
 _RESET = struct.pack("ii", 1, 0)  # struct linger: what is unsent is thrown away when the socket is closed

@@ -22,7 +22,8 @@ from server.pacing import ROOM_BYTES, Pace, Room, socket_buffers
 from server.transports import TcpOutlet, offer_to_all
 from server.viewers import LiveStream, Owner, Viewer
 
-OPEN_INTERVAL_US = 10_000  # gates open together, so that the muxer sends a frame once for many who catch up
+FIRST_FRAME = Room(1)  # its first picture alone: those of all who join come before what others have to catch up
+OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
 LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
 LOOK_LIVE_US = 1_000_000  # whether those who are given everything take it in time
 
@@ -48,9 +49,7 @@ class Fanout:
         self._ticket_numbers = count(1)
         self._by_ticket: dict[int, Viewer] = {}
         self._age_max_us = age_max_us
-        self._waiting: dict[
-            Viewer, int
-        ] = {}  # for their gates, though their sockets take data; until when
+        self._waiting: dict[Viewer, int] = {}  # for their gates, though their sockets take data; until when
         self._open_interval_us = open_interval_us
         self._open_us = self._look_live_us = 0
 
@@ -266,14 +265,20 @@ class Fanout:
         self._settle(viewer, None, viewer.flow.drained(viewer.position, self._room(viewer)))
 
     def _park(self, viewer: Viewer) -> None:
-        self._settle(viewer, viewer.flow.ticket, viewer.flow.parked(viewer.position, self._room(viewer)))
+        self._settle(viewer, viewer.flow.ticket, viewer.flow.parked(viewer.position, None))
+        self.drained(viewer)
 
     def _room(self, viewer: Viewer) -> Room | None:
         """What the viewer may be given now; None for nothing."""
         backlog_bytes = self._note_pace(viewer)
         if viewer.outlet.blocked:
             return None
-        return Room(ROOM_BYTES) if viewer.pace is None else viewer.pace.room(backlog_bytes, viewer.stream.rate.bps)
+        if viewer.last is None:
+            return FIRST_FRAME
+        is_new = self._clock() - viewer.connected_us < self._age_max_us  # and has old frames before it anyway
+        if viewer.pace is None or is_new:
+            return Room(ROOM_BYTES)
+        return viewer.pace.room(backlog_bytes, viewer.stream.rate.bps)
 
     def _note_pace(self, viewer: Viewer) -> int:
         """The viewer's backlog; its pace is measured from the first time that it has one."""

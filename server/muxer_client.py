@@ -24,6 +24,7 @@ HELLO_INTERVAL_US = 200_000
 SILENCE_US = 1_000_000  # without a Welcome: shorter than the silence after which a muxer forgets a server
 OUTBOX_MAX = 65_536  # messages that a muxer has not taken: some for each of all viewers of a process
 MESSAGES_A_TURN_MAX = 64  # from one muxer, before sockets have their turn again
+TURN_US_MAX = 10_000  # and no longer than this: a frame for a thousand viewers takes some 5 ms
 
 Answer = Callable[[str, str], None]  # sdp, and why there is none; one of them is empty
 
@@ -145,11 +146,12 @@ class MuxerClient:
                 del self._questions[stream]  # whoever asks next asks anew
 
     def drain(self, listener: Listener) -> bool:
-        """Handle what has come, up to MESSAGES_A_TURN_MAX a muxer; whether there may be more."""
+        """Handle what has come, up to MESSAGES_A_TURN_MAX or TURN_US_MAX a muxer; whether there may be more."""
         for link in self._links:
             if link.outbox:
                 self._flush(link)
             link.empty = False
+            until_us = self._clock() + TURN_US_MAX
             for _ in range(MESSAGES_A_TURN_MAX):
                 assert link.socket is not None
                 try:
@@ -163,6 +165,8 @@ class MuxerClient:
                 except MessageError as error:
                     self._counters.messages_refused += 1
                     self._log.debug("message_refused", muxer=link.index, reason=str(error))
+                if self._clock() >= until_us:
+                    break
         return not all(link.empty for link in self._links)
 
     def close(self) -> None:
