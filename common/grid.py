@@ -43,19 +43,30 @@ PACKETS_MAX = 1 << 17  # TS packets in one frame: twice the largest sample
 # Sequence numbers of the RTP packets of a frame, from any first one on: a slice needs no arithmetic.
 SEQUENCES = np.arange((1 << 16) + PACKETS_MAX // TS_PER_RTP + 1).astype(">u2")
 
-# A packet's head as one number, its first byte the lowest; a row's other numbers are big-endian.
-_PACKET_LAYOUT = np.dtype({"names": ["head"], "formats": ["<u4"], "offsets": [0], "itemsize": TS_BYTES})
+# pid: 3 flags and its 13 bits, but read with the second byte as the high one, which numpy does faster.
+# control: 4 bits, then the continuity counter.
+_PACKET_LAYOUT = np.dtype(
+    {"names": ["pid", "control"], "formats": ["<u2", "u1"], "offsets": [1, 3], "itemsize": TS_BYTES}
+)
 _ROW_LAYOUT = np.dtype(
     {
-        "names": ["channel", "sequence", "clock", "ssrc", "packets"],
-        "formats": ["u1", ">u2", ">u4", ">u4", (_PACKET_LAYOUT, TS_PER_RTP)],
-        "offsets": [1, 6, 8, 12, LEAD_BYTES],
+        "names": ["channel", "sequence", "clock_ssrc", "packets"],
+        "formats": ["u1", ">u2", ">u8", (_PACKET_LAYOUT, TS_PER_RTP)],
+        "offsets": [1, 6, 8, LEAD_BYTES],
         "itemsize": ROW_BYTES,
     }
 )
-_HEAD_PID = 0xFF1F  # after a shift by 8: the low byte of the PID, the 5 high bits
-_HEAD_COUNTER_SHIFT = 24
-_HEAD_COUNTER = np.uint32(COUNTER_MASK << _HEAD_COUNTER_SHIFT)
+_CLOCK = slice(8, 12)
+# _MOVED[added << 8 | control]: the control byte with `added` added to its counter.
+_MOVED = np.array(
+    [control & 0xF0 | control + added & COUNTER_MASK for added in range(16) for control in range(256)], np.uint8
+)
+_TS_ROW, _RTP_ROW = (
+    np.dtype({"names": ["kept"], "formats": [f"V{ROW_BYTES - lead}"], "offsets": [lead], "itemsize": ROW_BYTES})
+    for lead in (LEAD_BYTES, INTERLEAVE_BYTES)
+)
+_NOTHING = bytearray()
+_ROW_OF_ZEROS = bytes(ROW_BYTES)
 
 
 class FrameKind(IntEnum):
@@ -99,40 +110,36 @@ def renumber(
 ) -> memoryview:
     """A copy of the frame for a viewer with its own header numbers.
 
-    sequence: of the first RTP packet; those behind it count on, modulo 65536. clock_offset: added to every
-    RTP timestamp, modulo 2^32. delta: added to the continuity counters of each of PIDS, modulo 16, also in
-    packets without payload, which repeat a counter; other PIDs stay. channel: the `$` header's.
+    sequence: of the first RTP packet; those behind it count on, modulo 65536. clock_offset: added to the RTP
+    timestamp, which all packets of a frame share, modulo 2^32. delta: added to the continuity counters of each of
+    PIDS, modulo 16, also in packets without payload, which repeat a counter; other PIDs stay. channel: the `$`
+    header's.
     """
     size = len(data)
-    count = rtp_packets(size)
-    rows = np.empty(count, _ROW_LAYOUT)
-    out = rows.view(np.uint8).data[:size]
-    out[:] = data
+    # Whole rows, so that numpy can take them as such; what stands behind `size` is nobody's.
+    out = _NOTHING.join((data, _ROW_OF_ZEROS[: -size % ROW_BYTES]))
+    rows = np.frombuffer(out, _ROW_LAYOUT)
     sequence &= 0xFFFF
-    rows["sequence"] = SEQUENCES[sequence : sequence + count]
-    rows["ssrc"] = ssrc
-    if clock_offset:
-        clock = rows["clock"]
-        clock += np.uint32(clock_offset & 0xFFFFFFFF)
+    rows["sequence"] = SEQUENCES[sequence : sequence + len(rows)]
+    clock = int.from_bytes(out[_CLOCK], "big") + clock_offset & 0xFFFF_FFFF
+    rows["clock_ssrc"].fill(clock << 32 | ssrc)
     if channel:
-        rows["channel"] = channel
+        rows["channel"].fill(channel)
     if any(delta):
-        # The last row beyond `size` is patched too: that is nobody's.
-        heads = rows["packets"]["head"]
-        old = heads.ravel()
-        new = old + _added(delta)[old >> 8 & _HEAD_PID]
-        heads[:] = (old ^ (old ^ new) & _HEAD_COUNTER).reshape(heads.shape)
-    return out
+        packets = rows["packets"]
+        control = packets["control"]
+        control[...] = _MOVED.take(_added(delta).take(packets["pid"]) | control.astype(np.uint16))
+    return memoryview(out)[:size]
 
 
-def without_rtp(data: Buffer) -> memoryview:
+def without_rtp(data: Buffer) -> bytes:
     """The frame's TS packets alone, 188 bytes each."""
-    return _without_leads(data, LEAD_BYTES)
+    return _without_leads(data, _TS_ROW, LEAD_BYTES)
 
 
-def rtp_rows(data: Buffer) -> memoryview:
+def rtp_rows(data: Buffer) -> bytes:
     """The frame's RTP packets without `$` headers: segments of 1328 bytes, the last one 200 to 1328."""
-    return _without_leads(data, INTERLEAVE_BYTES)
+    return _without_leads(data, _RTP_ROW, INTERLEAVE_BYTES)
 
 
 def packets(data: Buffer) -> Iterator[memoryview]:
@@ -142,21 +149,16 @@ def packets(data: Buffer) -> Iterator[memoryview]:
         yield view[start + INTERLEAVE_BYTES : start + ROW_BYTES]
 
 
-def _without_leads(data: Buffer, lead_bytes: int) -> memoryview:
-    whole, rest = divmod(len(data), ROW_BYTES)
-    kept = ROW_BYTES - lead_bytes
-    out = np.empty(whole * kept + max(rest - lead_bytes, 0), np.uint8)
-    source = np.frombuffer(data, np.uint8)
-    middle = whole * kept
-    out[:middle].reshape(whole, kept)[:] = source[: whole * ROW_BYTES].reshape(whole, ROW_BYTES)[:, lead_bytes:]
-    out[middle:] = source[whole * ROW_BYTES + lead_bytes :]
-    return out.data
+def _without_leads(data: Buffer, row: np.dtype[np.void], lead_bytes: int) -> bytes:
+    whole = len(data) // ROW_BYTES
+    kept = np.frombuffer(data, row, whole)["kept"].tobytes()
+    return kept + data[whole * ROW_BYTES + lead_bytes :]
 
 
 @lru_cache(maxsize=64)
-def _added(delta: Counters) -> npt.NDArray[np.uint32]:
-    """What to add to a packet's head, by its PID as it stands there."""
-    table = np.zeros(_HEAD_PID + 1, np.uint32)
+def _added(delta: Counters) -> npt.NDArray[np.uint16]:
+    """What is added to a packet's counter, times 256, by its `pid` as in the layout."""
+    table = np.zeros((256, 8, 32), np.uint16)  # low byte of the PID, flags, high bits of the PID
     for pid, added in zip(PIDS, delta, strict=True):
-        table[(pid & 0xFF) << 8 | pid >> 8] = (added & COUNTER_MASK) << _HEAD_COUNTER_SHIFT
-    return table
+        table[pid & 0xFF, :, pid >> 8] = (added & COUNTER_MASK) << 8
+    return table.ravel()
