@@ -13,6 +13,8 @@ from common.errors import MediaError
 from common.sample import Codec
 from common.sps import h264_picture_size, h265_picture_size
 
+_H264, _H265 = Codec.H264, Codec.H265  # Python 3.11 is slow to look a member of an enum up, or to hash it
+
 START_CODE = b"\0\0\1"
 LONG_START_CODE = b"\0\0\0\1"  # the first unit of an access unit, and parameter sets, need the long form (B.1.2)
 AUD = {
@@ -91,8 +93,7 @@ def leading_units(au: bytes | memoryview, codec: Codec) -> list[Unit]:
 
 def _leading(data: bytes, codec: Codec, size: int) -> tuple[list[Unit], bool]:
     """The leading units in `data`, and whether no more of it need be looked at. size: of the access unit."""
-    # Not looked up in a dictionary: the hash of an enum member is slow, and this is done for each picture.
-    slices, shift, mask = (H264_SLICES, 0, 0x1F) if codec is Codec.H264 else (H265_SLICES, 1, 0x3F)
+    slices, shift, mask = (H264_SLICES, 0, 0x1F) if codec is _H264 else (H265_SLICES, 1, 0x3F)
     units: list[Unit] = []
     at = data.find(START_CODE)
     if (data[:at] if at >= 0 else data).strip(b"\0"):
@@ -140,7 +141,7 @@ def disposable(au: bytes | memoryview, codec: Codec) -> bool:
 
 def unit_disposable(au: bytes | memoryview, unit: Unit, codec: Codec) -> bool:
     """`disposable`, of one unit of the access unit."""
-    if codec is Codec.H265:
+    if codec is _H265:
         return unit.kind in H265_DISPOSABLE
     return unit.kind in H264_SLICES and not au[unit.start] & 0x60
 
