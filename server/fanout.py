@@ -25,7 +25,7 @@ from server.viewers import LiveStream, Owner, Viewer
 FIRST_FRAME = Room(1)  # its first picture alone: those of all who join come before what others have to catch up
 OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
 LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
-LOOK_US = 1_000_000  # how fast all others take what they are given
+LOOK_LIVE_US = 1_000_000  # whether those who are given everything take it in time
 
 
 class Fanout:
@@ -51,12 +51,12 @@ class Fanout:
         self._age_max_us = age_max_us
         self._waiting: dict[Viewer, int] = {}  # for their gates, though their sockets take data; until when
         self._open_interval_us = open_interval_us
-        self._open_us = self._look_us = 0
+        self._open_us = self._look_live_us = 0
 
     @property
     def due_us(self) -> int:
         """When `tick` has something to do."""
-        return min(self._open_us, self._look_us) if self._waiting else self._look_us
+        return min(self._open_us, self._look_live_us) if self._waiting else self._look_live_us
 
     # ---- what connections ask ---------------------------------------------------------------------------
 
@@ -161,12 +161,13 @@ class Fanout:
             self._open_us = now_us + self._open_interval_us
             for viewer in [viewer for viewer, until_us in self._waiting.items() if now_us >= until_us]:
                 self._open(viewer)
-        if now_us >= self._look_us:
-            self._look_us = now_us + LOOK_US
+        if now_us >= self._look_live_us:
+            self._look_live_us = now_us + LOOK_LIVE_US
             for stream in self.streams.values():
-                for viewer in stream.viewers:
-                    if viewer.flow.reading and viewer.outlet.kernel_bytes:
-                        self._look(viewer)
+                for lane in list(stream.lanes.values()):
+                    for viewer in [viewer for viewer in lane.viewers.values() if viewer.outlet.kernel_bytes]:
+                        if self._room(viewer) is None and not viewer.outlet.blocked:
+                            self._blocked(viewer)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
@@ -260,11 +261,6 @@ class Fanout:
         self._note_pace(viewer)
         self._settle(viewer, viewer.flow.ticket, viewer.flow.blocked(viewer.position))
 
-    def _look(self, viewer: Viewer) -> None:
-        """Measure the viewer's pace; if it is live and would not have the next frame in time, shut its gate."""
-        if self._room(viewer) is None and viewer.lane is not None and not viewer.outlet.blocked:
-            self._blocked(viewer)
-
     def _open(self, viewer: Viewer) -> None:
         self._settle(viewer, None, viewer.flow.drained(viewer.position, self._room(viewer)))
 
@@ -286,7 +282,7 @@ class Fanout:
 
     def _note_pace(self, viewer: Viewer) -> int:
         """The viewer's backlog; its pace is measured from the first time that it has one."""
-        backlog_bytes = viewer.outlet.backlog_bytes
+        backlog_bytes = viewer.backlog_bytes
         if viewer.pace is None:
             if not backlog_bytes:
                 return 0

@@ -9,19 +9,17 @@ A frame for many goes out by `offer_to_all`: from memory that the sockets share 
 import fcntl
 import os
 import socket
-import sys
 import termios
 from collections import deque
 from collections.abc import Callable, Collection
 
 from common.wire import Buffer
 
+ROOM_BYTES_MIN = 64 << 10  # what a drained viewer is sent at least: a key frame goes through any buffer
 KEEPALIVE_IDLE_S = 30
 KEEPALIVE_INTERVAL_S = 10
 KEEPALIVE_PROBES = 3
 USER_TIMEOUT_MARGIN_MS = 10_000  # our own closing of a stalled viewer comes first, and says so in the log
-
-TCP_INFO_BYTES = 128  # of struct tcp_info, linux/tcp.h: up to and with tcpi_bytes_acked
 
 # A file in memory costs some 15 µs a frame and more per page than a copy of a page that the cache still holds: it
 # pays above both. (100 viewers break even at 17 kB, 16 at 100 kB; 400 at 3 kB do not.)
@@ -46,12 +44,12 @@ class TcpOutlet:
     """The way out of one TCP connection.
 
     blocked: the socket took less than it was given; call `flush` when it is writable. queued_bytes: waiting behind
-    what is unfinished. on_blocked: called when it becomes blocked.
+    what is unfinished. flushed_bytes: sent by `flush` so far. on_blocked: called when it becomes blocked.
 
     `offer`, `write` and `flush` raise OSError when the connection is broken.
     """
 
-    __slots__ = ("_fd", "_on_blocked", "_queue", "_socket", "_tail", "blocked", "queued_bytes")
+    __slots__ = ("_fd", "_on_blocked", "_queue", "_socket", "_tail", "blocked", "flushed_bytes", "queued_bytes")
 
     def __init__(self, sock: socket.socket, on_blocked: Callable[[], None]) -> None:
         self._socket = sock
@@ -61,6 +59,7 @@ class TcpOutlet:
         self._queue: deque[bytes] | None = None  # most connections never need one
         self.blocked = False
         self.queued_bytes = 0
+        self.flushed_bytes = 0
 
     def fit(self, buffer_bytes: int, unsent_bytes: int) -> None:
         """What the kernel may hold: in all, and of it not even sent, for want of a window."""
@@ -107,24 +106,27 @@ class TcpOutlet:
                 sent = self._socket.send(self._tail)
             except BlockingIOError:
                 return
+            self.flushed_bytes += sent
             self._tail = self._tail[sent:] if sent < len(self._tail) else None
         self.blocked = False
 
     @property
     def kernel_bytes(self) -> int:
         """What the kernel holds: not sent yet, or sent and not acknowledged."""
-        return int.from_bytes(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return int.from_bytes(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)), "little")
 
     @property
-    def backlog_bytes(self) -> int:
-        """Begun, and not acknowledged: what the kernel holds, and what it has not taken of it yet."""
-        return self.kernel_bytes + (0 if self._tail is None else len(self._tail))
+    def unfinished_bytes(self) -> int:
+        """What the kernel has not taken yet of what was begun."""
+        return 0 if self._tail is None else len(self._tail)
 
     @property
-    def acknowledged_bytes(self) -> int:
-        """What the peer has acknowledged since the connection was made."""
-        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-        return int.from_bytes(info[TCP_INFO_BYTES - 8 :], sys.byteorder)
+    def room_bytes(self) -> int | None:
+        """What the socket takes now, more or less; None while it takes nothing."""
+        if self.blocked:
+            return None
+        buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        return max(buffer_bytes - self.kernel_bytes, ROOM_BYTES_MIN)
 
     def _block(self, tail: memoryview | None) -> None:
         self._tail = tail

@@ -134,9 +134,9 @@ class Viewer:
         return self._bytes if self.lane is None else self._bytes + self.lane.bytes
 
     @property
-    def delay_us(self) -> int:
-        """How long what it took last will be under way, at its pace; 0 where that is not known."""
-        return 0 if self.pace is None else self.pace.drain_us(self.outlet.backlog_bytes)
+    def backlog_bytes(self) -> int:
+        """Taken, and not acknowledged."""
+        return self.outlet.unfinished_bytes + self.outlet.kernel_bytes
 
     def took(self, mark: FrameMark, size: int, offset: Offset) -> None:
         """It took a frame that was for it by ticket, of `size` bytes in its form."""

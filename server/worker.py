@@ -98,7 +98,7 @@ class Worker:
                     age_us = viewer.last.age_us if viewer.last is not None else 0
                     self._role.log.info(
                         "viewer_slow", viewer=viewer.id, stream=stream.name, peer=viewer.peer,
-                        dropped=viewer.unlogged_drops, age_ms=age_us // 1000, delay_ms=viewer.delay_us // 1000,
+                        dropped=viewer.unlogged_drops, age_ms=age_us // 1000,
                     )  # fmt: skip
                     viewer.unlogged_drops = 0
 

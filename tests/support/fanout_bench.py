@@ -90,13 +90,13 @@ class Peer:
 class Bench:
     """A fan-out with peers and what it says to the muxer."""
 
-    def __init__(self, open_interval_us: int = 0) -> None:
+    def __init__(self) -> None:
         self.now_us = 0
         self.said: deque[Message] = deque()
         self.counters = Counters()
         self.fanout = Fanout(
             "server-0", ["cam", "two"], lambda _, message: self.said.append(message), self.counters, self.clock,
-            AGE_MAX_US, open_interval_us,
+            AGE_MAX_US, open_interval_us=0,
         )  # fmt: skip
         self.source = FrameSource()
         self.peers: list[Peer] = []
