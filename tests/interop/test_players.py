@@ -223,7 +223,10 @@ def test_vlc_over_http(instance: Instance, stream: str, clip: CheckClip, tmp_pat
     complaints = re.findall(
         r"^\S+ (?:ts demux|http\S*|avcodec decoder|packetizer_\w+ \w+) (?:error|warning): .*", played.err, re.M
     )
-    assert not complaints, complaints[:10]
+    # The first viewer after the source's start is told that its clock begins: VLC mentions that, and plays.
+    begins = [complaint for complaint in complaints if "discontinuity indicator" in complaint]
+    assert len(begins) <= 1, begins
+    assert complaints == begins, complaints[:10]
     pictures = sorted(tmp_path.glob("scene*.png"))
     assert len(pictures) > SECONDS * 25 // VLC_KEEPS_EVERY // 2
     if stream == "file":
