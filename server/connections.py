@@ -15,7 +15,7 @@ from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.muxer_client import MuxerClient
 from server.sender_reports import SenderReports
-from server.transports import TcpOutlet, configure_tcp
+from server.tcp_outlet import TcpOutlet, configure_tcp
 from server.viewers import Viewer
 
 RECEIVE_BYTES_MAX = 64 << 10  # at once

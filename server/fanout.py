@@ -19,7 +19,7 @@ from server.flow import Flow, Gate
 from server.frame_buffers import Form, FrameBuffers, Framing, is_frame_size
 from server.frame_mark import FrameMark
 from server.pacing import ROOM_BYTES, Pace, Room, socket_buffers
-from server.transports import TcpOutlet, offer_to_all
+from server.tcp_outlet import TcpOutlet, offer_to_all
 from server.viewers import LiveStream, Owner, Viewer
 
 FIRST_FRAME = Room(1)  # its first picture alone: those of all who join come before what others have to catch up

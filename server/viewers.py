@@ -11,7 +11,7 @@ from server.flow import Flow, Position
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
 from server.pacing import Pace, StreamRate
-from server.transports import TcpOutlet
+from server.tcp_outlet import TcpOutlet
 
 USER_AGENT_MAX = 200  # characters of it that are kept; Windows players send 150
 

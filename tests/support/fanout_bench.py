@@ -8,7 +8,7 @@ from common.messages import Message, ReadStart
 from server.counters import Counters
 from server.fanout import Fanout
 from server.frame_buffers import Framing
-from server.transports import TcpOutlet
+from server.tcp_outlet import TcpOutlet
 from server.viewers import Viewer
 from tests.support.frame_source import FrameSource, Judge, SourceFrame
 

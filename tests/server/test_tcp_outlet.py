@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.transports import ROOM_BYTES_MIN, TcpOutlet, configure_tcp
+from server.tcp_outlet import ROOM_BYTES_MIN, TcpOutlet, configure_tcp
 
 
 class Pair:

@@ -1,4 +1,4 @@
-"""How bytes leave: the only place that writes to viewers' sockets. TCP so far.
+"""How bytes leave over TCP: the only place that writes to viewers' connections.
 
 An outlet takes whole frames by `offer` and everything else (replies, RTCP, heads) by `write`. What the kernel
 takes in part is finished before anything else goes out, so that no frame or reply is ever cut by another.
