@@ -135,6 +135,7 @@ class ReadStart(Message, frozen=True, tag=24):
     room_bytes: what the viewer's socket takes now; queued frames beyond it are not sent (at least one is).
     delay_us: how long the kernel will take, at the viewer's pace, to send what it is given: what is queued has
         that much less time to wait.
+    key_frames_only: of video it wants nothing else: it has been found to lose what it is sent.
     """
 
     viewer: U63
@@ -143,6 +144,7 @@ class ReadStart(Message, frozen=True, tag=24):
     after: tuple[U63, U63] | None
     room_bytes: U32
     delay_us: U32 = 0
+    key_frames_only: bool = False
 
 
 class ReadStop(Message, frozen=True, tag=25):

@@ -44,6 +44,7 @@ class ViewerSession(MediaSession):
         """Open the gate; `flush_queue` sends."""
         self.ticket = message.ticket
         self.queue.delay_us = message.delay_us
+        self.queue.lowered = message.key_frames_only
         self._room_bytes = message.room_bytes
         self._reading = True
 

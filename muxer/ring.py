@@ -9,7 +9,8 @@ Rules of the drop queue
 3. When it is half full by age, disposable pictures are left out, which hurts no other picture, until it is empty.
 4. On overflow video is left out up to the newest sync point behind the cursor, else up to the next to come.
    Audio goes on; what of it is over the limits is left out too, oldest first.
-5. By setting, a viewer that overflows again and again gets no video but sync points for a while (`muxer.pace`).
+5. By setting, a viewer that overflows again and again gets no video but sync points for a while (`muxer.pace`); so
+   does one that is `lowered`, for as long as it is.
 6. Frames go whole or not at all, in order.
 7. `seek` undoes what was taken but did not arrive, the state at that frame included.
 """
@@ -132,7 +133,8 @@ class DropQueue:
     """One viewer's cursor into a ring, with the rules above.
 
     position: the next frame to consider. dropped: frames left out so far; splices: times that video was left out
-    up to a sync point. delay_us: how long the kernel will take to send what the viewer is given.
+    up to a sync point. delay_us: how long the kernel will take to send what the viewer is given. lowered: whether
+    somebody who sees more of the viewer has decided that it gets key frames only.
     """
 
     def __init__(self, ring: Ring, limits: Limits, now_us: int) -> None:
@@ -142,6 +144,7 @@ class DropQueue:
         self._key_frames_only = False
         self._thin = False
         self.delay_us = 0
+        self.lowered = False
         self.dropped = 0
         self.splices = 0
         self.restart(now_us)
@@ -202,9 +205,9 @@ class DropQueue:
 
     def enforce(self, now_us: int) -> None:
         """Leave out what is over the limits."""
-        key_frames_only = self._pace.key_frames_only(now_us)
+        key_frames_only = self._pace.key_frames_only(now_us) or self.lowered
         if key_frames_only and not self._key_frames_only:
-            self._splice(self._ring.head, None)
+            self._splice(self.position, None)
         self._key_frames_only = key_frames_only
         number = self.next()
         if number is None:

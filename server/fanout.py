@@ -87,6 +87,13 @@ class Fanout:
         ticket = viewer.flow.ticket
         self._settle(viewer, ticket, viewer.flow.read_stop(viewer.position))
 
+    def key_frames_only(self, viewer: Viewer, wanted: bool) -> None:
+        """Give the viewer key frames only of the video, as one that loses what it is sent; or everything again."""
+        ticket = viewer.flow.ticket
+        message = viewer.flow.lower(wanted, viewer.position, self._room(viewer))
+        if message is not None:
+            self._settle(viewer, ticket, message)
+
     def drained(self, viewer: Viewer) -> None:
         """The viewer's socket takes data again."""
         if viewer.flow.gate is Gate.WAITING and not viewer.outlet.blocked:

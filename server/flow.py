@@ -35,15 +35,19 @@ class Gate(Enum):
 
 
 class Flow:
-    """The gate of one viewer. tickets: gives numbers never used before on this server."""
+    """The gate of one viewer. tickets: gives numbers never used before on this server.
 
-    __slots__ = ("_from_sync", "_tickets", "gate", "stream", "ticket", "viewer")
+    key_frames_only: of video nothing else is asked for.
+    """
+
+    __slots__ = ("_from_sync", "_tickets", "gate", "key_frames_only", "stream", "ticket", "viewer")
 
     def __init__(self, viewer: int, stream: str, tickets: Iterator[int]) -> None:
         self.viewer = viewer
         self.stream = stream
         self.gate = Gate.CLOSED
         self.ticket: int | None = None
+        self.key_frames_only = False
         self._tickets = tickets
         self._from_sync = False
 
@@ -90,6 +94,16 @@ class Flow:
         """The same muxer may have lost what was said, or we what it sent: open the ticket anew."""
         return self._open(after, room) if self.reading else None
 
+    def lower(self, key_frames_only: bool, after: Position | None, room: Room | None) -> ReadStart | None:
+        """It shall get key frames only, or everything again: a ticket that is open is replaced, one to come is so.
+
+        Without room that is when it has drained: the next frame finds it blocked.
+        """
+        if key_frames_only is self.key_frames_only:
+            return None
+        self.key_frames_only = key_frames_only
+        return None if self.ticket is None or room is None else self._open(after, room)
+
     def _open(self, after: Position | None, room: Room | None) -> ReadStart | None:
         if room is None:
             self.gate = Gate.WAITING
@@ -99,7 +113,9 @@ class Flow:
         self.ticket = next(self._tickets)
         if self._from_sync:
             after = None
-        return ReadStart(self.viewer, self.ticket, self.stream, after, room.bytes, room.delay_us)
+        return ReadStart(
+            self.viewer, self.ticket, self.stream, after, room.bytes, room.delay_us, self.key_frames_only
+        )
 
     def _shut(self, gate: Gate, after: Position | None) -> ReadStop | None:
         ticket, self.ticket = self.ticket, None

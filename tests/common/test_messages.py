@@ -54,7 +54,7 @@ GOLDEN = [
     (Welcome("muxer-0", 7), "94 01 15 a76d757865722d30 07"),
     (Describe(1, "a"), "94 01 16 01 a161"),
     (Described(1, "a", "v=0", ""), "96 01 17 01 a161 a3763d30 a0"),
-    (ReadStart(1, 2, "a", (3, 4), 5, 6), "98 01 18 01 02 a161 920304 05 06"),
+    (ReadStart(1, 2, "a", (3, 4), 5, 6, True), "99 01 18 01 02 a161 920304 05 06 c3"),
     (ReadStop(2, None), "94 01 19 02 c0"),
     (Forget(1), "93 01 1a 01"),
     (frame(tickets=(8,), live=(8,), parked=()),

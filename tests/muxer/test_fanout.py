@@ -88,6 +88,23 @@ def test_room_is_used_up_and_the_ticket_parked() -> None:
     assert [p.number for p in fanout.parcels()] == [2, 3, 4]
 
 
+def test_a_lowered_viewer_gets_key_frames_only_and_is_live_again_when_it_is_not() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    fanout.read_start(b"s", ReadStart(1, 11, "door", (EPOCH, 0), ROOM, key_frames_only=True))
+    for sync in (False, True, False, True):
+        stream.ring.append(video(sync=sync))
+    assert addresses(fanout.parcels()) == [(2, False, [11], [], []), (4, False, [11], [], [])]
+    fanout.read_start(b"s", start(1, 12, after=4))
+    stream.ring.append(video())
+    assert fanout.parcels() == []
+    assert fanout.awaits_sync
+    stream.ring.append(video(sync=True))
+    assert addresses(fanout.parcels()) == [(6, False, [12], [12], [])]
+
+
 def test_read_stop_goes_back_to_what_was_taken() -> None:
     fanout, stream, _ = make()
     stream.ring.append(video(sync=True))

@@ -264,6 +264,22 @@ def test_a_viewer_that_never_keeps_up_gets_key_frames_only_and_is_tried_again() 
     assert not queue.waits_for_sync
 
 
+def test_a_lowered_viewer_gets_key_frames_and_sound_until_it_is_not() -> None:
+    ring = Ring(age_max_us=10 * SECOND_US)
+    queue = DropQueue(ring, Limits(age_max_us=SECOND_US), 0)
+    sent = []
+    for group in range(4):
+        queue.lowered = group in (1, 2)
+        for letter in "vaSvav":
+            fill(ring, letter)
+            queue.enforce(0)
+            sent += [ring.head - 1] if drain(queue) else []
+            assert not (queue.lowered and queue.waits_for_sync)
+    by_group = ["".join("vaSvav"[n % 6] for n in sent if n // 6 == group) for group in range(4)]
+    assert by_group == ["Svav", "aSa", "aSa", "aSvav"]
+    assert queue.caught_up
+
+
 class DropQueueMachine(RuleBasedStateMachine):
     """Any mix of frames, sends, stops and losses: the rules hold for what arrived."""
 

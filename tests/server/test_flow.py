@@ -2,6 +2,7 @@
 
 from itertools import count
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +16,12 @@ AFTER = (7, 3)
 
 INPUTS = (
     "read_start", "read_start, full", "read_stop", "blocked", "drained", "took", "live", "parked", "parked, full",
-    "muxer_replaced", "muxer_replaced, full", "muxer_forgot", "muxer_forgot, full",
+    "muxer_replaced", "muxer_replaced, full", "muxer_forgot", "muxer_forgot, full", "lower", "lower, full",
 )  # fmt: skip
 START = ReadStart(1, 0, "cam", AFTER, *ROOM)
 FROM_SYNC = ReadStart(1, 0, "cam", None, *ROOM)
 STOP = ReadStop(0, AFTER)
+LOWERED = ReadStart(1, 0, "cam", AFTER, *ROOM, True)
 
 # Next state and message, the message's ticket aside. None: the input cannot come in this state.
 C, U, L, W = Gate.CLOSED, Gate.CATCHING_UP, Gate.LIVE, Gate.WAITING
@@ -37,6 +39,8 @@ TABLE: dict[str, dict[Gate, tuple[Gate, ReadStart | ReadStop | None] | None]] = 
     "muxer_replaced, full": {C: (C, None), U: (W, None), L: (W, None), W: (W, None)},
     "muxer_forgot": {C: (C, None), U: (U, START), L: (U, START), W: (U, START)},
     "muxer_forgot, full": {C: (C, None), U: (W, None), L: (W, None), W: (W, None)},
+    "lower": {C: (C, None), U: (U, LOWERED), L: (U, LOWERED), W: (W, None)},
+    "lower, full": {C: (C, None), U: (U, None), L: (L, None), W: (W, None)},
 }
 
 
@@ -63,6 +67,8 @@ def feed(flow: Flow, given_input: str) -> ReadStart | ReadStop | None:
             return flow.muxer_replaced(room)
         case "muxer_forgot":
             return flow.muxer_forgot(AFTER, room)
+        case "lower":
+            return flow.lower(True, AFTER, room)
         case _:
             raise AssertionError(name)
     return None
@@ -103,7 +109,7 @@ def test_every_input_in_every_state(given_input: str, state: Gate) -> None:
     if isinstance(message, ReadStart):
         assert message.ticket == flow.ticket
         assert message.ticket != ticket
-        assert ReadStart(1, 0, "cam", message.after, message.room_bytes, message.delay_us) == expected[1]
+        assert msgspec.structs.replace(message, ticket=0) == expected[1]
     elif isinstance(message, ReadStop):
         assert message.ticket == ticket
         assert ReadStop(0, message.after) == expected[1]
@@ -135,6 +141,20 @@ def test_a_viewer_that_was_stopped_meanwhile_starts_at_a_sync_point_too() -> Non
     start = flow.read_start(AFTER, ROOM)
     assert start is not None
     assert start.after is None
+
+
+def test_a_lowered_viewer_says_so_until_it_is_not() -> None:
+    flow = gate_in(L)
+    assert flow.lower(False, AFTER, ROOM) is None
+    lowered = flow.lower(True, AFTER, ROOM)
+    assert lowered is not None
+    assert lowered.key_frames_only
+    assert flow.lower(True, AFTER, ROOM) is None
+    flow.blocked(AFTER)
+    assert flow.lower(False, AFTER, ROOM) is None
+    again = flow.drained(AFTER, ROOM)
+    assert again is not None
+    assert not again.key_frames_only
 
 
 @given(st.lists(st.sampled_from(INPUTS), max_size=40))

@@ -235,6 +235,24 @@ def test_a_gap_in_what_is_live_moves_all_viewers_numbers(bench: Bench) -> None:
         assert viewer_of(each).frames_dropped == 1
 
 
+def test_a_viewer_that_is_lowered_asks_for_key_frames_and_is_not_live(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    bench.live(ticket)
+    bench.fanout.key_frames_only(viewer_of(peer), True)
+    start = bench.heard(ReadStart)
+    assert (start.after, start.key_frames_only) == ((1, 0), True)
+    bench.to_live()
+    frame = bench.source.frame(sync=True)
+    bench.fanout.deliver(frame.addressed(tickets=(start.ticket,)), frame.data)
+    bench.fanout.key_frames_only(viewer_of(peer), True)
+    assert not bench.said
+    bench.fanout.key_frames_only(viewer_of(peer), False)
+    start = bench.heard(ReadStart)
+    assert (start.after, start.key_frames_only) == ((1, 2), False)
+    peer.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0), (1, 2)]
+
+
 def test_another_muxer(bench: Bench) -> None:
     peer, ticket = bench.reader()
     bench.live(ticket)
