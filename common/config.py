@@ -17,6 +17,7 @@ from common.messages import STREAM_NAME_PATTERN
 
 STREAMS_MAX = 500
 PROCESSES_MAX = 64
+CPUS_MAX = 4096
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=PROCESSES_MAX)]
@@ -42,10 +43,33 @@ class Http(Section, frozen=True):
 
 
 class Processes(Section, frozen=True):
-    """How many processes of each role run. Captures are one a stream."""
+    """How many processes of each role run. Captures are one a stream.
+
+    One that says nothing to the supervisor for `hung_after_ms` is killed and started again.
+    """
 
     muxers: Count = 1
     servers: Count = 1
+    hung_after_ms: Annotated[int, msgspec.Meta(ge=2000, le=3_600_000)] = 10_000  # it speaks once a second
+
+
+class RoleLimits(Section, frozen=True):
+    """What each process of a role may take of the machine; 0 and empty: as much as there is.
+
+    memory_max_mb: of private memory (RLIMIT_DATA). cpus: the numbers of the cores that it may run on.
+    """
+
+    memory_max_mb: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 0
+    open_files_max: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 0
+    cpus: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0)], ...], msgspec.Meta(max_length=CPUS_MAX)] = ()
+
+
+class Limits(Section, frozen=True):
+    """The limits of the processes, by role."""
+
+    capture: RoleLimits = RoleLimits()
+    muxer: RoleLimits = RoleLimits()
+    server: RoleLimits = RoleLimits()
 
 
 class Viewer(Section, frozen=True):
@@ -107,6 +131,7 @@ class Config(Section, frozen=True):
     rtsp: Rtsp = Rtsp()
     http: Http = Http()
     processes: Processes = Processes()
+    limits: Limits = Limits()
     viewer: Viewer = Viewer()
     capture: Capture = Capture()
     log: Log = Log()

@@ -6,6 +6,7 @@ process with `EXIT_SETTINGS` and is never retried; anything else is ours, crashe
 
 EXIT_OK = 0
 EXIT_CRASH = 1
+EXIT_NO_MEMORY = 71  # EX_OSERR of sysexits.h: no more memory, by the process's own limit or the machine's
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: a restart with the same settings cannot succeed
 
 

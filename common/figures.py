@@ -53,8 +53,11 @@ class RoleFigures(msgspec.Struct):
 
 
 class ProcessFigures(msgspec.Struct):
-    """One process, as the supervisor sees it. state: waiting | starting | up | backoff | failed |
-    ended (while the instance stops)."""
+    """One process, as the supervisor sees it. reason: why its last life ended.
+
+    state: waiting | starting | up | backoff | crash-loop (backoff for the fifth time in a row, or more) | failed |
+    ended (while the instance stops).
+    """
 
     role: str
     name: str
@@ -65,6 +68,7 @@ class ProcessFigures(msgspec.Struct):
     uptime_s: float
     restarts: int
     counters: dict[str, int | float] = {}
+    reason: str = ""
 
 
 class InstanceFigures(msgspec.Struct):

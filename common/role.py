@@ -20,7 +20,15 @@ import zmq
 from common import config as settings
 from common import logs, sockets, wire
 from common.endpoints import control_endpoint
-from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, MessageError, SettingsError
+from common.errors import (
+    EXIT_CRASH,
+    EXIT_NO_MEMORY,
+    EXIT_OK,
+    EXIT_SETTINGS,
+    FramegateError,
+    MessageError,
+    SettingsError,
+)
 from common.figures import RoleFigures
 from common.messages import Figures, FiguresRequest, Ready, Report
 
@@ -134,6 +142,9 @@ def run(role: str, name: str, config_file: str, loop: Callable[[Role], None]) ->
     except FramegateError as error:
         sys.stderr.write(f"framegate {name}: {error}\n")
         return EXIT_CRASH
+    except MemoryError as error:
+        sys.stderr.write(f"framegate {name}: out of memory: {str(error) or 'no more can be had'}\n")
+        return EXIT_NO_MEMORY
     return EXIT_OK
 
 

@@ -1,6 +1,7 @@
 """The effective settings of an instance: the file, then the flags over it, then the SOURCE arguments. Checked
 whole before anything starts."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,6 +45,14 @@ def check(config: settings.Config) -> None:
             source_spec.parse(stream.source)
         except SettingsError as error:
             raise SettingsError(f"{error} - at `$.streams.{name}.source`") from None
+    cores = os.sched_getaffinity(0)
+    for role in ("capture", "muxer", "server"):
+        strangers = sorted(set(getattr(config.limits, role).cpus) - cores)
+        if strangers:
+            there = ", ".join(map(str, sorted(cores)))
+            raise SettingsError(
+                f"core {strangers[0]} is not there; these are: {there} - at `$.limits.{role}.cpus`"
+            )
     if config.rtsp.port == config.http.port != 0:
         raise SettingsError(
             f"port {config.http.port} is asked for twice: RTSP and HTTP each need their own - at `$.http.port`"

@@ -9,6 +9,7 @@ latest at `next_us`. It carries out the actions in their order and decides nothi
                    ▲ │              │   death, or silence (killed first)
                    │ ▼              ▼
                   BACKOFF ◀─────────┘        100 ms, doubled to 10 s; again 100 ms after 30 s of life
+                   │                         shown as crash-loop from the fifth time on
                      exit code 78 ─▶ FAILED  never started again: the same settings cannot succeed
 
 Rules
@@ -48,6 +49,7 @@ class Limits(msgspec.Struct, frozen=True):
     kill_after_us: int = 2_000_000
     give_up_us: int = 2_700_000  # the whole stop is promised in 3 s
     starting_max: int = 16
+    crash_loop_deaths: int = 5  # in a row, none after `calm_us` of life
 
 
 class State(StrEnum):
@@ -66,7 +68,7 @@ class Process(msgspec.Struct):
 
     started_us: begin of this life. heard_us: its last word. due_us: when it is started again, in BACKOFF.
     wait_us: how long the next BACKOFF is. killed: why this life was ended by us, else empty.
-    reason: why its last life ended.
+    reason: why its last life ended. deaths: how many lives in a row ended before they were calm.
     """
 
     role: str
@@ -79,6 +81,7 @@ class Process(msgspec.Struct):
     restarts: int = 0
     killed: str = ""
     reason: str = ""
+    deaths: int = 0
 
     @property
     def running(self) -> bool:
@@ -173,10 +176,17 @@ class Policy:
             return actions + self._end_if_hopeless(process, now_us)
         if now_us - process.started_us >= self.limits.calm_us:
             process.wait_us = self.limits.backoff_us
+            process.deaths = 0
+        process.deaths += 1
         process.state = State.BACKOFF
         process.due_us = now_us + process.wait_us
         note = Note("process_died", name, process.reason, process.wait_us // 1000)
         process.wait_us = min(2 * process.wait_us, self.limits.backoff_max_us)
+        if process.deaths == self.limits.crash_loop_deaths:
+            return [
+                note,
+                Note("crash_loop", name, f"died {process.deaths} times in a row, last: {process.reason}"),
+            ]
         return [note]
 
     def stop(self, now_us: int, exit_code: int = EXIT_OK) -> list[Action]:
@@ -192,6 +202,12 @@ class Policy:
         """End everything at once."""
         self._killed_all = True
         return [Kill(process.name) for role in STOP_ORDER for process in self._running(role)]
+
+    def shown_state(self, name: str) -> str:
+        """Its state, in a word for people."""
+        process = self.processes[name]
+        looping = process.state is State.BACKOFF and process.deaths >= self.limits.crash_loop_deaths
+        return "crash-loop" if looping else process.state.value
 
     # ---- decisions ---------------------------------------------------------------------------------------
 
@@ -246,10 +262,11 @@ class Policy:
             if process.killed or now_us < self._deadline_us(process):
                 continue
             if process.state is State.STARTING:
-                process.killed = f"not ready after {self.limits.ready_wait_us / 1e6:g} s: killed"
+                fault = f"not ready after {self.limits.ready_wait_us / 1e6:g} s"
             else:
-                process.killed = f"no report for {self.limits.silence_us / 1e6:g} s (hung): killed"
-            actions.append(Kill(process.name))
+                fault = f"no report for {self.limits.silence_us / 1e6:g} s (hung)"
+            process.killed = f"{fault}: killed"
+            actions += [Note("process_hung", process.name, f"{fault}: it is killed"), Kill(process.name)]
         return actions
 
     def _open_stages(self, now_us: int) -> None:

@@ -6,9 +6,6 @@ Media never passes through here: a supervisor that is slow, or gone, hurts no pi
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,53 +17,20 @@ from common import config as settings
 from common import logs, sockets, wire
 from common.clock import now_us
 from common.endpoints import capture_endpoint, control_endpoint, muxer_endpoint
-from common.errors import EXIT_CRASH, EXIT_SETTINGS, MessageError
+from common.errors import EXIT_CRASH, MessageError
 from common.figures import ProcessFigures, RoleFigures
 from common.messages import Figures, FiguresRequest, Ready, Report
-from common.role import SUPERVISOR_PID_VARIABLE
 from deploy import policy as policies
+from deploy.children import Child, Children
+from deploy.deaths import in_words
 from deploy.runtime import RuntimeDirectory, default_directory, hold_port, resolve, shown_host
+from deploy.signals import Signals
 from deploy.stats import Meter, merge
+from deploy.systemd import Notifier
 
 FIGURES_AGE_MAX_US = 100_000  # many askers at once share one answer
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MESSAGES_A_TURN_MAX = 1000
 _Say = Callable[[str], None]
-
-
-class Signals:
-    """The stop signals, noted from entering the context on: `wake_fd` is readable, `take` tells which.
-
-    They stay noted, not deadly, after it is left: the process is about to end with its own exit code.
-    """
-
-    def __enter__(self) -> "Signals":
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
-        for number in _STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup is respected
-                signal.signal(number, lambda *_: None)
-        self.wake_fd = self._wake_in.fileno()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(-1)
-        self._wake_in.close()
-        self._wake_out.close()
-
-    def take(self) -> list[signal.Signals]:
-        """The stop signals since the last call."""
-        return [signal.Signals(number) for number in self._wake_in.recv(512) if number in _STOP_SIGNALS]
-
-
-class Child(msgspec.Struct):
-    """One life of one process."""
-
-    name: str
-    popen: subprocess.Popen[bytes]
-    pidfd: int
 
 
 def command_lines(config: settings.Config, settings_file: Path) -> dict[str, tuple[str, list[str]]]:
@@ -82,18 +46,6 @@ def command_lines(config: settings.Config, settings_file: Path) -> dict[str, tup
     return lines
 
 
-def death_in_words(return_code: int) -> str:
-    """Why a process ended, from Popen's return code."""
-    if return_code < 0:
-        try:
-            return f"killed by {signal.Signals(-return_code).name}"
-        except ValueError:
-            return f"killed by signal {-return_code}"
-    if return_code == EXIT_SETTINGS:
-        return f"its settings are wrong (exit code {return_code}): see its own line above"
-    return f"exit code {return_code}" if return_code else "ended without being asked to (exit code 0)"
-
-
 def serve(config: settings.Config, say: _Say, limits: policies.Limits | None = None) -> int:
     """Run one instance until it is told to stop; returns the exit code.
 
@@ -104,6 +56,7 @@ def serve(config: settings.Config, say: _Say, limits: policies.Limits | None = N
     directory = Path(os.path.abspath(config.runtime_dir or default_directory()))
     _check_endpoints(config, directory)
     with ExitStack() as held:
+        notifier = Notifier(os.environ)
         signals = held.enter_context(Signals())
         runtime = held.enter_context(RuntimeDirectory(directory))
         rtsp = held.enter_context(hold_port(config.host, config.rtsp.port, "--rtsp-port"))
@@ -117,7 +70,8 @@ def serve(config: settings.Config, say: _Say, limits: policies.Limits | None = N
             http=replace(config.http, port=http.getsockname()[1]),
         )
         settings_file = runtime.write_settings(settings.dump(config))
-        loop = Supervisor(config, settings_file, signals, say, limits or policies.Limits())
+        limits = limits or policies.Limits(silence_us=config.processes.hung_after_ms * 1000)
+        loop = Supervisor(config, settings_file, signals, notifier, say, limits)
         return held.enter_context(loop).run()
 
 
@@ -137,18 +91,19 @@ class Supervisor:
         config: settings.Config,
         settings_file: Path,
         signals: Signals,
+        notifier: Notifier,
         say: _Say,
         limits: policies.Limits,
     ) -> None:
         self._config = config
         self._signals = signals
+        self._notifier = notifier
         self._say = say
         self._log = logs.logger()
         self._commands = command_lines(config, settings_file)
         roles = [(role, name) for name, (role, _) in self._commands.items()]
         self._policy = policies.Policy(roles, limits, now_us())
-        self._children: dict[int, Child] = {}  # by pid
-        self._by_pidfd: dict[int, Child] = {}
+        self._children = Children(config.limits)
         self._reports: dict[str, RoleFigures] = {}
         self._refused = 0
         self._meter = Meter()
@@ -166,9 +121,7 @@ class Supervisor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self._children.values():  # none, unless a fault of ours, or of the kernel's, left some
-            child.popen.kill()
-            os.close(child.pidfd)
+        self._children.close()
         self._control.close()
         self._context.term()
 
@@ -177,18 +130,20 @@ class Supervisor:
         now = now_us()
         self._act(self._policy.tick(now), now)
         while self._exit_code is None:
-            wait_us = self._policy.next_us(now) - now_us()
+            self._notifier.tick(now)
+            due_us = self._policy.next_us(now)
+            wait_us = min(due_us, self._notifier.due_us or due_us) - now_us()
             events = dict(self._poller.poll(max(0, -(-wait_us // 1000))))
             now = now_us()
             if self._signals.wake_fd in events:
                 self._obey(now)
             if self._control in events:
                 self._hear(now)
-            for child in [self._by_pidfd[fd] for fd in events if fd in self._by_pidfd]:
+            for child in [child for child in self._children if child.pidfd in events]:
                 self._bury(child, now)
             self._act(self._policy.tick(now), now)
             if self._meter.due(now):
-                self._meter.read([os.getpid(), *self._children], now)
+                self._measure(now)
         return self._exit_code
 
     # ---- observations ------------------------------------------------------------------------------------
@@ -198,6 +153,7 @@ class Supervisor:
         for number in self._signals.take():
             if not self._policy.stopping:
                 self._log.info("stopping", reason=number.name)
+                self._notifier.stopping()
                 self._act(self._policy.stop(now), now)
             elif number is signal.SIGINT:
                 self._act(self._policy.hurry(), now)
@@ -220,7 +176,7 @@ class Supervisor:
             return
         if not isinstance(message, Ready | Report):
             raise MessageError("not for a supervisor")
-        child = self._children.get(message.pid)
+        child = self._children.by_pid(message.pid)
         if child is None:
             raise MessageError("from no process of this instance, or from one that has died since")
         if isinstance(message, Ready):
@@ -230,13 +186,15 @@ class Supervisor:
             self._policy.heard(child.name, now)
 
     def _bury(self, child: Child, now: int) -> None:
-        return_code = child.popen.wait()
         self._poller.unregister(child.pidfd)
-        os.close(child.pidfd)
-        del self._by_pidfd[child.pidfd]
-        del self._children[child.popen.pid]
+        death = self._children.bury(child)
         self._reports.pop(child.name, None)
-        self._act(self._policy.died(child.name, now, return_code, death_in_words(return_code)), now)
+        self._act(self._policy.died(child.name, now, death.exit_code, in_words(death)), now)
+
+    def _measure(self, now: int) -> None:
+        """Look at what each process takes; due once a second."""
+        usage = self._meter.read([os.getpid(), *(child.popen.pid for child in self._children)], now)
+        self._children.seen({pid: taken.rss_bytes for pid, taken in usage.items()})
 
     # ---- actions -----------------------------------------------------------------------------------------
 
@@ -246,46 +204,33 @@ class Supervisor:
                 case policies.Start(name):
                     self._start(name, now)
                 case policies.Terminate(name):
-                    self._signal(name, signal.SIGTERM)
+                    self._children.signal(name, signal.SIGTERM)
                 case policies.Kill(name):
-                    self._signal(name, signal.SIGKILL)
+                    self._children.signal(name, signal.SIGKILL)
                 case policies.Note():
                     self._note(action)
                 case policies.AllUp():
                     self._log.info("ready", processes=len(self._commands))
                     self._say(self._greeting())
+                    self._notifier.up(f"{len(self._config.streams)} streams, {len(self._commands)} processes")
                 case policies.Finish(exit_code):
                     self._exit_code = exit_code
 
     def _start(self, name: str, now: int) -> None:
         role, arguments = self._commands[name]
         try:
-            # -P: a folder that happens to be called `server` where the user stands is none of ours.
-            popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", role, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # what a role says is log; stdout is the supervisor's own
-                env={**os.environ, SUPERVISOR_PID_VARIABLE: str(os.getpid())},
-                process_group=0,  # Ctrl-C is the supervisor's to handle, in its order
-            )
+            child = self._children.start(name, role, arguments)
         except OSError as error:
             reason = f"cannot be started: {error.strerror}"
             self._act(self._policy.died(name, now, EXIT_CRASH, reason), now)
             return
-        child = Child(name, popen, os.pidfd_open(popen.pid))
-        self._children[popen.pid] = self._by_pidfd[child.pidfd] = child
         self._poller.register(child.pidfd, zmq.POLLIN)
-
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        for child in self._children.values():
-            if child.name == name:
-                signal.pidfd_send_signal(child.pidfd, number)  # not reaped before `_bury`: never a stranger
 
     def _note(self, note: policies.Note) -> None:
         fields: dict[str, object] = {"name": note.name, "reason": note.reason}
         if note.retry_ms is not None:
             fields["retry_ms"] = note.retry_ms
-        if note.event in ("process_failed", "instance_failed"):
+        if note.event in ("process_failed", "instance_failed", "crash_loop", "process_hung"):
             self._log.error(note.event, **fields)
         else:
             self._log.warning(note.event, **fields)
@@ -308,8 +253,8 @@ class Supervisor:
         return self._figures
 
     def _collect_figures(self, now: int) -> bytes:
-        pids = {child.name: pid for pid, child in self._children.items()}
-        usage = self._meter.read([os.getpid(), *self._children], now)
+        pids = {child.name: child.popen.pid for child in self._children}
+        usage = self._meter.read([os.getpid(), *pids.values()], now)
         own = usage[os.getpid()]
         processes = [
             ProcessFigures(
@@ -324,10 +269,11 @@ class Supervisor:
             taken = usage.get(pid, None)
             processes.append(
                 ProcessFigures(
-                    role=process.role, name=process.name, pid=pid, state=process.state.value,
+                    role=process.role, name=process.name, pid=pid, state=self._policy.shown_state(process.name),
                     cpu_percent=taken.cpu_percent if taken else 0.0,
                     rss_bytes=taken.rss_bytes if taken else 0,
                     uptime_s=(now - process.started_us) / 1e6 if pid else 0.0, restarts=process.restarts,
+                    reason=process.reason,
                 )
             )  # fmt: skip
         failed = {

@@ -17,13 +17,13 @@ _NUMBERS = frozenset({
 def show(figures: InstanceFigures, console: Console) -> None:
     """Print processes, streams and viewers."""
     _print(console, "processes", ["name", "pid", "state", "CPU", "memory", "up", "restarts"], [
-        [p.name, str(p.pid or "-"), p.state, f"{p.cpu_percent:.0f} %", f"{p.rss_bytes / 1e6:.0f} MB",
-         _duration(p.uptime_s), str(p.restarts)]
+        [p.name, str(p.pid or "-"), _stated(p.state, "" if p.state == "up" else p.reason),
+         f"{p.cpu_percent:.0f} %", f"{p.rss_bytes / 1e6:.0f} MB", _duration(p.uptime_s), str(p.restarts)]
         for p in figures.processes
     ])  # fmt: skip
     columns = ["name", "source", "state", "codecs", "picture", "fps", "Mbit/s", "sync", "viewers", "lost"]
     _print(console, "streams", columns, [
-        [s.name, s.source, f"{s.state}: {s.reason}" if s.reason else s.state, " ".join(s.codecs) or "-",
+        [s.name, s.source, _stated(s.state, s.reason), " ".join(s.codecs) or "-",
          f"{s.width}×{s.height}" if s.width else "-", f"{s.fps:.4g}" if s.fps else "-",
          f"{s.bitrate_bps / 1e6:.2f}" if s.bitrate_bps else "-",
          f"{s.sync_interval_s:.1f} s" if s.sync_interval_s else "-", str(s.viewers), str(s.samples_lost)]
@@ -50,6 +50,10 @@ def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[
         table.add_row(*(_plain(cell) for cell in row))
     console.print(table)
     console.print()
+
+
+def _stated(state: str, reason: str) -> str:
+    return f"{state}: {reason}" if reason else state
 
 
 def _plain(text: str) -> str:

@@ -24,7 +24,7 @@ PURE = {
     "capture": "camera_modes policy source sync_points timeline",
     "muxer": "carriage fanout mpegts packet_feed psi ring rtp sdp stream timeline",
     "server": "flow frame_buffers frame_mark http_requests rtcp rtsp_headers rtsp_message rtsp_state",
-    "deploy": "policy",
+    "deploy": "deaths policy",
 }
 PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load
 MAY_USE = {"muxer/fanout": "muxer.session"}  # it hands its sessions a clock of its own

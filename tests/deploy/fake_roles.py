@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROLES = ("capture", "muxer", "server")
 _PROGRAM = '''
-import os, select, signal, sys, time
+import json, os, resource, select, signal, sys, time
 from pathlib import Path
 from common import role
 from common.clock import now_us
@@ -21,6 +21,11 @@ name = f"{{ROLE}}-{{arguments.stream or arguments.index}}"
 notes = Path(os.environ["FAKE_NOTES"])
 with (notes / f"{{name}}.lives").open("a") as lives:
     print(os.getpid(), *sys.argv[1:], file=lives)
+(notes / f"{{name}}.limits").write_text(json.dumps({{
+    "data": resource.getrlimit(resource.RLIMIT_DATA)[0],
+    "files": resource.getrlimit(resource.RLIMIT_NOFILE),
+    "cpus": sorted(os.sched_getaffinity(0)),
+}}))
 
 
 def told() -> str:
@@ -52,6 +57,8 @@ def loop(shell: role.Role) -> None:
         if told() == "hang":
             while True:
                 time.sleep(60)
+        if told() == "eat":
+            bytes(2 << 30)
         if told() == "die":
             os._exit(3)
         select.select([] if told() == "deaf" else [shell.wake_fd], [], [], 0.02)

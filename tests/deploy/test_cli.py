@@ -14,7 +14,8 @@ from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS
 from common.figures import InstanceFigures, ProcessFigures, StreamFigures, ViewerFigures
 from deploy import cli, tables
 
-EXAMPLE = Path(__file__).parents[2] / "deploy" / "framegate.example.toml"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "deploy" / "framegate.example.toml"
 
 
 def framegate(*words: str, folder: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -143,12 +144,12 @@ class TestRoles:
         self.make(tmp_path / "fakes" / role, "import sys\nprint(sys.argv[1:])\nsys.exit(7)")
         self.make(tmp_path / role, "raise SystemExit('a folder of the user that is called like a role')")
         words = ["--help", "--config", "x", "-v", "a b", "--"]
-        done = framegate(role, *words, folder=tmp_path, PYTHONPATH=str(tmp_path / "fakes"))
+        done = framegate(role, *words, folder=tmp_path, PYTHONPATH=f"{tmp_path / 'fakes'}{os.pathsep}{ROOT}")
         assert (done.returncode, done.stdout) == (7, f"{words}\n")
 
     def test_devices_asks_capture(self, tmp_path: Path) -> None:
         self.make(tmp_path / "capture", "import sys\nprint(sys.argv[1:])")
-        assert framegate("devices", PYTHONPATH=str(tmp_path)).stdout == "['--devices']\n"
+        assert framegate("devices", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}").stdout == "['--devices']\n"
 
 
 class TestStats:

@@ -24,6 +24,7 @@ from deploy.policy import (
 S = 1_000_000
 MS = 1000
 LIMITS = Limits()
+LOOP = Note("crash_loop", "capture-a", "died 5 times in a row, last: exit code 1")
 PROCESSES = [
     ("server", "server-0"),
     ("capture", "capture-a"),
@@ -150,7 +151,9 @@ class TestDeath:
         policy = all_up()
         now, waits = 0, []
         for restarts in range(1, 11):
-            (note,) = policy.died("capture-a", now, 1, "exit code 1")
+            note, *more = policy.died("capture-a", now, 1, "exit code 1")
+            assert more == ([LOOP] if restarts == 5 else [])
+            assert policy.shown_state("capture-a") == ("backoff" if restarts < 5 else "crash-loop")
             assert isinstance(note, Note)
             assert note.event == "process_died"
             assert note.reason == "exit code 1"
@@ -164,6 +167,7 @@ class TestDeath:
             assert starts(policy.tick(due)) == ["capture-a"]
             assert policy.processes["capture-a"].restarts == restarts
             policy.ready("capture-a", due)
+            assert policy.shown_state("capture-a") == "up"
             now = due
         assert waits == [100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000, 10000]
 
@@ -176,6 +180,7 @@ class TestDeath:
         (note,) = policy.died("muxer-0", 100 * MS + life_us, 1, "exit code 1")
         assert isinstance(note, Note)
         assert note.retry_ms == wait_ms
+        assert policy.processes["muxer-0"].deaths == (2 if wait_ms == 200 else 1)
 
     def test_an_unasked_exit_with_0_is_a_death_like_any_other(self) -> None:
         policy = all_up()
@@ -185,7 +190,7 @@ class TestDeath:
     def test_a_death_leaves_the_others_alone(self) -> None:
         policy = all_up()
         policy.died("muxer-0", 0, -9, "killed by SIGKILL")
-        actions = keep_reporting(policy, 60 * S)
+        actions = [action for action in keep_reporting(policy, 60 * S) if not isinstance(action, Note)]
         assert actions == [Start("muxer-0"), Kill("muxer-0")]  # never said Ready again
         assert [policy.processes[name].state for name in ("capture-a", "capture-b", "server-0")] == [State.UP] * 3
 
@@ -284,7 +289,9 @@ class TestSilence:
         policy = all_up()
         assert self.silent(policy, 9 * S) == []
         assert policy.next_us(9 * S) == 10 * S
-        assert self.silent(policy, 14 * S) == [Kill("capture-b")]
+        assert self.silent(policy, 14 * S) == [
+            Note("process_hung", "capture-b", "no report for 10 s (hung): it is killed"), Kill("capture-b"),
+        ]  # fmt: skip
         (note,) = policy.died("capture-b", 14 * S, -9, "killed by SIGKILL")
         assert note == Note("process_died", "capture-b", "no report for 10 s (hung): killed", 100)
         assert starts(policy.tick(15 * S)) == ["capture-b"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -18,9 +19,9 @@ from common import sockets
 from common.endpoints import control_endpoint
 from common.errors import EXIT_OK, EXIT_SETTINGS
 from deploy.cli import ask_for_figures
-from deploy.supervisor import death_in_words
 from tests.deploy import fake_roles
 
+ROOT = Path(__file__).parents[2]
 PATIENCE_S = 40  # a loaded machine; nothing waits so long unless something is wrong
 
 _DRIVER = """
@@ -29,8 +30,9 @@ from deploy.cli import _say
 from deploy.effective import settle
 from deploy.policy import Limits
 from deploy.supervisor import serve
-flags, sources, limits = json.loads(sys.argv[1])
-sys.exit(serve(settle(None, {k: tuple(v) for k, v in flags.items()}, sources), _say, Limits(**limits)))
+file, flags, sources, limits = json.loads(sys.argv[1])
+config = settle(file, {k: tuple(v) for k, v in flags.items()}, sources)
+sys.exit(serve(config, _say, Limits(**limits) if limits else None))
 """
 
 
@@ -58,9 +60,12 @@ class Instance:
         self.directory = directory
         self.notes = folder / "notes"
         self.log_path = folder / "log"
+        self.environment: dict[str, str] = {}
         self._popen: subprocess.Popen[str] | None = None
 
-    def start(self, *sources: str, limits: dict[str, int] | None = None, **flags: object) -> None:
+    def start(
+        self, *sources: str, limits: dict[str, int] | None = None, config: str | None = None, **flags: object
+    ) -> None:
         paths = {"rtsp_port": "rtsp.port", "http_port": "http.port", "servers": "processes.servers"}
         given: dict[str, tuple[str, object]] = {
             "--runtime-dir": ("runtime_dir", str(self.directory)),
@@ -68,14 +73,24 @@ class Instance:
             "--http-port": ("http.port", 0),
         }
         given |= {f"--{flag.replace('_', '-')}": (paths[flag], value) for flag, value in flags.items()}
+        file = None
+        if config is not None:
+            file = str(self.folder / "settings.toml")
+            Path(file).write_text(config)
+        told = json.dumps([file, given, sources or ["a=test:"], limits])
         with self.log_path.open("a") as log:
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-c", _DRIVER, json.dumps([given, sources or ["a=test:"], limits or {}])],
+                [sys.executable, "-P", "-c", _DRIVER, told],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "PYTHONPATH": str(self.folder / "fakes"), "FAKE_NOTES": str(self.notes)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": f"{self.folder / 'fakes'}{os.pathsep}{ROOT}",
+                    "FAKE_NOTES": str(self.notes),
+                    **self.environment,
+                },
                 cwd=self.folder,
             )
 
@@ -89,9 +104,11 @@ class Instance:
         assert self.popen.stdout is not None
         return self.popen.stdout
 
-    def started(self, *sources: str, limits: dict[str, int] | None = None, **flags: object) -> list[str]:
+    def started(
+        self, *sources: str, limits: dict[str, int] | None = None, config: str | None = None, **flags: object
+    ) -> list[str]:
         """Start and wait until all is up; returns the lines of the greeting."""
-        self.start(*sources, limits=limits, **flags)
+        self.start(*sources, limits=limits, config=config, **flags)
         return self.greeting()
 
     def greeting(self) -> list[str]:
@@ -236,7 +253,59 @@ def test_a_hung_process_is_killed_and_started_again(instance: Instance) -> None:
     instance.tell("server-0", "")
     until("it is up again", lambda: instance.process("server-0")["state"] == "up")
     assert instance.process("server-0")["restarts"] >= 1
+    said = 'event=process_hung name=server-0 reason="no report for 3 s (hung): it is killed"'
+    assert instance.log().index(said) < instance.log().index(line)
     assert instance.stop() == EXIT_OK
+
+
+def test_a_crash_loop_is_said_and_shown(instance: Instance) -> None:
+    instance.started(limits={"backoff_us": 1000, "backoff_max_us": 3_600_000_000, "crash_loop_deaths": 2})
+    instance.tell("capture-a", "die")
+    until("the loop is seen", lambda: "event=crash_loop name=capture-a" in instance.log())
+    assert 'reason="died 2 times in a row, last: exit code 3"' in instance.log()
+    assert instance.process("capture-a")["reason"] == "exit code 3"
+    assert instance.process("server-0")["state"] == "up"
+    assert instance.stop() == EXIT_OK
+
+
+def test_a_process_is_held_to_its_limits(instance: Instance) -> None:
+    core = min(os.sched_getaffinity(0))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    config = f"[limits.muxer]\nmemory_max_mb = 900\nopen_files_max = 500\ncpus = [{core}]\n"
+    instance.started(config=config)
+    limits = json.loads((instance.notes / "muxer-0.limits").read_text())
+    assert limits == {"data": 900 << 20, "files": [500, 500], "cpus": [core]}
+    others = json.loads((instance.notes / "server-0.limits").read_text())
+    assert others["files"] == [hard, hard]
+    assert others["cpus"] == sorted(os.sched_getaffinity(0))
+    instance.tell("muxer-0", "eat")
+    line = 'name=muxer-0 reason="out of memory (exit code 71), its limit is limits.muxer.memory_max_mb = 900"'
+    until("it wants more than it may have", lambda: line in instance.log())
+    instance.tell("muxer-0", "")
+    until("it is up again", lambda: instance.process("muxer-0")["state"] == "up")
+    assert instance.process("server-0")["restarts"] == 0
+    assert instance.stop() == EXIT_OK
+
+
+def test_systemd_is_told(instance: Instance, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(PATIENCE_S)
+        instance.environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        instance.start()
+        said = [systemd.recv(500).decode()]
+        while not said[-1].startswith("READY=1"):
+            said.append(systemd.recv(500).decode())
+        instance.greeting()
+        assert said[-1] == "READY=1\nSTATUS=1 streams, 3 processes"
+        assert set(said[:-1]) == {"WATCHDOG=1"}
+        for _ in range(3):
+            assert systemd.recv(500) == b"WATCHDOG=1"
+        assert "NOTIFY_SOCKET" not in Path(f"/proc/{instance.lives('muxer-0')[0][0]}/environ").read_text()
+        instance.popen.terminate()
+        while said[-1] != "STOPPING=1\nSTATUS=stopping":
+            said.append(systemd.recv(500).decode())
+        assert instance.popen.wait(PATIENCE_S) == EXIT_OK
 
 
 def test_a_stopped_supervisor_accuses_nobody(instance: Instance) -> None:
@@ -383,18 +452,3 @@ def test_hostile_messages_are_counted_and_refused(instance: Instance) -> None:
         context.term()
     assert instance.process("muxer-0")["state"] == "up"
     assert instance.stop() == EXIT_OK
-
-
-@pytest.mark.parametrize(
-    ("return_code", "words"),
-    [
-        (-9, "killed by SIGKILL"),
-        (-11, "killed by SIGSEGV"),
-        (-200, "killed by signal 200"),
-        (1, "exit code 1"),
-        (0, "ended without being asked to (exit code 0)"),
-        (78, "its settings are wrong (exit code 78): see its own line above"),
-    ],
-)
-def test_deaths_in_words(return_code: int, words: str) -> None:
-    assert death_in_words(return_code) == words
