@@ -29,9 +29,13 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rtsp(Section, frozen=True):
-    """The RTSP side of the servers. Port 0 picks a free one."""
+    """The RTSP side of the servers. Port 0 picks a free one.
+
+    udp_port: even; RTP over UDP comes from it and RTCP from the next; each further server process has two more.
+    """
 
     port: Port = 8554
+    udp_port: Annotated[int, msgspec.Meta(ge=0, le=65534, multiple_of=2)] = 0
     session_timeout_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 60
     connections_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5000
 

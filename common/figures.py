@@ -32,7 +32,7 @@ class ViewerFigures(msgspec.Struct):
 
     id: str
     stream: str
-    transport: str  # rtsp-tcp | http-ts
+    transport: str  # rtsp-tcp | rtsp-udp | http-ts
     peer: str
     user_agent: str
     state: str  # reading | stopped

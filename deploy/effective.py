@@ -57,6 +57,11 @@ def check(config: settings.Config) -> None:
         raise SettingsError(
             f"port {config.http.port} is asked for twice: RTSP and HTTP each need their own - at `$.http.port`"
         )
+    if config.rtsp.udp_port + 2 * config.processes.servers > 65536:
+        raise SettingsError(
+            f"{config.processes.servers} servers have no two ports each from {config.rtsp.udp_port} on: choose a "
+            "lower one - at `$.rtsp.udp_port`"
+        )
 
 
 def name_sources(texts: Sequence[str]) -> dict[str, str]:

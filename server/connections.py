@@ -16,6 +16,7 @@ from server.figures_desk import FiguresDesk
 from server.muxer_client import MuxerClient
 from server.sender_reports import SenderReports
 from server.tcp_outlet import TcpOutlet, configure_tcp
+from server.udp_outlet import UdpPorts
 from server.viewers import Viewer
 
 RECEIVE_BYTES_MAX = 64 << 10  # at once
@@ -34,7 +35,7 @@ class Services:
 
     def __init__(
         self, config: Config, poller: Poller, counters: Counters, fanout: Fanout, muxers: MuxerClient,
-        reports: SenderReports, figures: FiguresDesk, ports: dict[str, int], log: Logger,
+        reports: SenderReports, figures: FiguresDesk, udp: UdpPorts, ports: dict[str, int], log: Logger,
     ) -> None:  # fmt: skip
         self.config = config
         self.poller = poller
@@ -43,6 +44,7 @@ class Services:
         self.muxers = muxers
         self.reports = reports
         self.figures = figures
+        self.udp = udp
         self.ports = ports
         self.log = log
 
@@ -284,7 +286,7 @@ class Listener:
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket that other servers may share the port with; port 0: a free one. Raises SettingsError."""
-    family, address = _resolve(host)
+    family, address = resolve(host)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -300,7 +302,7 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _resolve(host: str) -> tuple[socket.AddressFamily, str]:
+def resolve(host: str) -> tuple[socket.AddressFamily, str]:
     """The numeric address of `host`, IPv4 where it has both. Raises SettingsError."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -6,8 +6,9 @@ connection alone. `flow` says when a gate opens and shuts, `pacing` how much a s
 `common.header_numbers` what a viewer's numbers are.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import count
+from typing import cast
 
 from common.errors import MessageError
 from common.grid import FrameKind
@@ -15,12 +16,14 @@ from common.header_numbers import Offset, next_offset
 from common.messages import Ended, Forget, FrameMessage, Message, ReadStart, ReadStop
 from common.wire import Buffer
 from server.counters import Counters
+from server.datagrams import Datagrams
 from server.flow import Flow, Gate
 from server.frame_buffers import Form, FrameBuffers, Framing, is_frame_size
 from server.frame_mark import FrameMark
 from server.pacing import ROOM_BYTES, Pace, Room, socket_buffers
-from server.tcp_outlet import TcpOutlet, offer_to_all
-from server.viewers import LiveStream, Owner, Viewer
+from server.tcp_outlet import Broken, TcpOutlet, offer_to_all
+from server.udp_outlet import UdpOutlet, offer_datagrams
+from server.viewers import LiveStream, Outlet, Owner, Viewer
 
 FIRST_FRAME = Room(1)  # its first picture alone: those of all who join come before what others have to catch up
 OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
@@ -61,7 +64,7 @@ class Fanout:
     # ---- what connections ask ---------------------------------------------------------------------------
 
     def add(
-        self, stream: str, owner: Owner, outlet: TcpOutlet, framing: Framing, channels: tuple[int, int],
+        self, stream: str, owner: Owner, outlet: Outlet, framing: Framing, channels: tuple[int, int],
         peer: str, user_agent: str,
     ) -> Viewer:  # fmt: skip
         """A new viewer of a stream there is; its gate is shut."""
@@ -202,7 +205,7 @@ class Fanout:
         broken: list[tuple[Viewer, OSError]],
     ) -> None:  # fmt: skip
         """To those with a ticket, all of one form at a time."""
-        by_form: dict[Form, dict[TcpOutlet, Viewer]] = {}
+        by_form: dict[Form, dict[Outlet, Viewer]] = {}
         offsets: dict[Viewer, Offset] = {}
         for ticket in frame.tickets:
             viewer = self._by_ticket.get(ticket)
@@ -229,10 +232,15 @@ class Fanout:
                     viewer.owner.started(viewer)
 
     def _offer(
-        self, viewers: dict[TcpOutlet, Viewer], data: Buffer, broken: list[tuple[Viewer, OSError]]
+        self, viewers: dict[Outlet, Viewer], data: Buffer | Datagrams, broken: list[tuple[Viewer, OSError]]
     ) -> list[Viewer]:
-        """Those who took nothing of it; who is broken is added to `broken`."""
-        late, faults = offer_to_all(viewers, data)
+        """Those who took nothing of it; who is broken is added to `broken`. All want it in the same form."""
+        if isinstance(data, Datagrams):
+            offer_datagrams(cast("Collection[UdpOutlet]", viewers), data)
+            late: list[TcpOutlet] = []
+            faults: list[Broken] = []
+        else:
+            late, faults = offer_to_all(cast("Collection[TcpOutlet]", viewers), data)
         broken.extend((viewers[outlet], error) for outlet, error in faults)
         taken = len(viewers) - len(late) - len(faults)
         self._counters.frames_sent += taken

@@ -4,10 +4,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from common import grid
-from common.grid import LEAD_BYTES, ROW_BYTES, TS_BYTES
+from common.grid import LEAD_BYTES, ROW_BYTES, RTP_HEADER_BYTES, TS_BYTES
 from common.header_numbers import NONE, Offset, renumbered
 from common.messages import FrameMessage
 from common.wire import Buffer
+from server.datagrams import Datagrams, ts_datagrams
 
 
 class Framing(Enum):
@@ -15,6 +16,7 @@ class Framing(Enum):
 
     INTERLEAVED = "rtsp-tcp"  # RTP in `$` frames
     TS = "http-ts"  # nothing
+    UDP = "rtsp-udp"  # RTP in datagrams
 
 
 class Form(NamedTuple):
@@ -32,7 +34,7 @@ def form(framing: Framing, channel: int, offset: Offset) -> Form:
     """The form with nothing in it that its framing does not show, so that equal bytes have equal forms."""
     if framing is Framing.TS:
         return Form(framing, 0, Offset(counters=offset.counters))
-    return Form(framing, channel, offset)
+    return Form(framing, channel if framing is Framing.INTERLEAVED else 0, offset)
 
 
 def is_frame_size(size: int) -> bool:
@@ -49,21 +51,23 @@ class FrameBuffers:
     def __init__(self, frame: FrameMessage, data: Buffer) -> None:
         self._frame = frame
         self._data = data
-        self._by_form: dict[Form, Buffer] = {SHARED: data}
+        self._by_form: dict[Form, Buffer | Datagrams] = {SHARED: data}
 
-    def get(self, wanted: Form) -> Buffer:
-        """The frame in the wanted form: a buffer that nobody may write to."""
+    def get(self, wanted: Form) -> Buffer | Datagrams:
+        """The frame in the wanted form, which nobody may write to; Datagrams where the framing is UDP."""
         found = self._by_form.get(wanted)
         if found is None:
             found = self._by_form[wanted] = self._make(wanted)
         return found
 
-    def _make(self, wanted: Form) -> Buffer:
+    def _make(self, wanted: Form) -> Buffer | Datagrams:
         framing, channel, offset = wanted
         data = renumbered(self._data, self._frame, offset, channel)
+        if framing is Framing.UDP:
+            return ts_datagrams(data)
         return grid.without_rtp(data) if framing is Framing.TS else data
 
 
-def payload_octets(framed_bytes: int, packets: int) -> int:
+def payload_octets(framing: Framing, framed_bytes: int, packets: int) -> int:
     """The bytes of RTP payload in frames of `framed_bytes` with `packets` RTP packets."""
-    return framed_bytes - packets * LEAD_BYTES
+    return framed_bytes - packets * (RTP_HEADER_BYTES if framing is Framing.UDP else LEAD_BYTES)

@@ -9,8 +9,10 @@ from server.connections import REQUEST_US_MAX, Connection, Services
 from server.frame_buffers import Framing
 from server.rtcp import parse_reports
 from server.rtsp_message import Response, encode
-from server.rtsp_state import Close, Describe, Dialogue, End, Feedback, Pause, Play, Reply, Step
-from server.viewers import Viewer
+from server.rtsp_state import Close, Describe, Dialogue, End, Feedback, Pause, Play, Reply, Session, Step
+from server.rtsp_transport import Interleaved, Pair, Unicast
+from server.udp_outlet import UdpOutlet
+from server.viewers import Outlet, Viewer
 
 REPLIES_QUEUED_BYTES_MAX = 64 << 10  # then requests wait until the client has read replies
 INPUT_BYTES_MAX = 128 << 10  # then the socket waits; above every single message
@@ -30,8 +32,11 @@ class RtspConnection(Connection):
             services.config.streams,
             authority,
             services.config.rtsp.session_timeout_s,
-            new_session_id=lambda: secrets.token_hex(8),
+            lambda: secrets.token_hex(8),
+            peer.rpartition(":")[0].strip("[]"),
+            self,
         )
+        self._ways: dict[Pair, UdpOutlet] = {}  # by the client's ports
         self._viewers: dict[str, Viewer] = {}  # by session
         self._question: int | None = None
         self._heard_us = now_us()
@@ -66,6 +71,9 @@ class RtspConnection(Connection):
         for viewer in self._viewers.values():
             self._remove(viewer)
         self._viewers.clear()
+        for way in self._ways.values():
+            way.close()
+        self._ways.clear()
         if self._question is not None:
             self.services.muxers.cancel(self._question)
             self._question = None
@@ -73,23 +81,40 @@ class RtspConnection(Connection):
     def goodbye(self) -> None:
         """The process stops: say BYE for every viewer, and close."""
         for viewer in list(self._viewers.values()):
-            self.send(self.services.reports.stop(viewer))
+            self.services.reports.stop(viewer)
         self.close("the server stops")
 
     # ---- as the owner of viewers ------------------------------------------------------------------------
 
     def started(self, viewer: Viewer) -> None:
         """The viewer took its first frame."""
-        self.send(self.services.reports.start(viewer))
+        self.services.reports.start(viewer)
 
     def ended(self, viewer: Viewer, reason: str) -> None:
         """The viewer's stream is over."""
         self.log_viewer("viewer_ended", viewer, reason=reason)
         session = next(name for name, other in self._viewers.items() if other is viewer)
-        del self._dialogue.sessions[session]
-        self._end(session)
+        self._end(self._dialogue.sessions.pop(session))
         if not self._dialogue.sessions:
             self.finish()
+
+    # ---- as the owner of UDP ports ----------------------------------------------------------------------
+
+    def claim(self, client_ports: Pair) -> Pair | None:
+        """Our ports for the client's; None where another viewer has these."""
+        udp = self.services.udp
+        try:
+            way = udp.open(self._socket.getpeername(), self._socket.getsockname(), client_ports)
+        except OSError:
+            return None  # the connection has just been reset
+        if way is None:
+            return None
+        self._ways[client_ports] = way
+        return udp.ports
+
+    def release(self, client_ports: Pair) -> None:
+        """The session has another way now."""
+        self._ways.pop(client_ports).close()
 
     # ---- inside -----------------------------------------------------------------------------------------
 
@@ -118,24 +143,13 @@ class RtspConnection(Connection):
                 deadline_us = now_us() + services.config.viewer.source_wait_ms * 1000
                 self._question = services.muxers.describe(stream, deadline_us, self._answered)
             case Play(session, user_agent):
-                viewer = self._viewers.get(session.id)
-                if viewer is None:
-                    viewer = self._viewers[session.id] = services.fanout.add(
-                        session.stream, self, self.outlet, Framing.INTERLEAVED, session.channels,
-                        self.peer, user_agent,
-                    )  # fmt: skip
-                    self.log_viewer("viewer_started", viewer, user_agent=user_agent)
-                viewer.channels = session.channels  # a SETUP while it was paused may have changed them
-                services.fanout.read_start(viewer)
+                self._play(session, user_agent)
             case Pause(session):
                 services.fanout.read_stop(self._viewers[session.id])
             case End(session):
-                self._end(session.id)
-            case Feedback(session, data):
-                if parse_reports(data) is None:
-                    services.counters.rtcp_ignored += 1
-                else:
-                    services.counters.reports_received += 1
+                self._end(session)
+            case Feedback(_, data):
+                self._feedback(data)
             case Close(reason):
                 services.log.debug("connection_refused", peer=self.peer, reason=reason)
                 self.finish()
@@ -148,12 +162,42 @@ class RtspConnection(Connection):
             self._dialogue.described(sdp)
         self._go_on()
 
-    def _end(self, session: str) -> None:
+    def _play(self, session: Session, user_agent: str) -> None:
+        outlet: Outlet = self.outlet
+        framing, channels = Framing.INTERLEAVED, (0, 1)
+        match session.delivery:
+            case Interleaved(channels):
+                pass
+            case Unicast(client_ports):
+                framing = Framing.UDP
+                outlet = self._ways[client_ports]
+                outlet.on_report = self._feedback
+        viewer = self._viewers.get(session.id)
+        if viewer is not None and viewer.outlet is not outlet:  # a SETUP while it was paused: it begins anew
+            self._remove(viewer)
+            viewer = None
+        if viewer is None:
+            viewer = self._viewers[session.id] = self.services.fanout.add(
+                session.stream, self, outlet, framing, channels, self.peer, user_agent
+            )
+            self.log_viewer("viewer_started", viewer, transport=framing.value, user_agent=user_agent)
+        viewer.channels = channels
+        self.services.fanout.read_start(viewer)
+
+    def _feedback(self, data: bytes) -> None:
+        if parse_reports(data) is None:
+            self.services.counters.rtcp_ignored += 1
+        else:
+            self.services.counters.reports_received += 1
+
+    def _end(self, session: Session) -> None:
         """No frame is begun any more; the one that is unfinished goes out before the BYE."""
-        viewer = self._viewers.pop(session, None)
+        viewer = self._viewers.pop(session.id, None)
         if viewer is not None:
             self._remove(viewer)
-            self.send(self.services.reports.stop(viewer))
+            self.services.reports.stop(viewer)
+        if isinstance(session.delivery, Unicast):
+            self.release(session.delivery.client_ports)
 
     def _remove(self, viewer: Viewer) -> None:
         self.services.fanout.remove(viewer)

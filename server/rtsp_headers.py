@@ -9,12 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-TRANSPORTS_MAX = 16  # alternatives in one header; GStreamer offers 3
-PARAMETERS_MAX = 32  # of one alternative
-CHANNEL_MAX = 255  # one byte in the `$` header
 TRACK = "stream=0"  # the only one: MPEG-TS carries picture and sound in one
-
-Pair = tuple[int, int]
 
 
 # ---- URLs -----------------------------------------------------------------------------------------------
@@ -57,69 +52,6 @@ def parse_url(text: str) -> Url | None:
 def base_url(authority: str, stream: str) -> str:
     """The URL that a stream's track is relative to: Content-Base."""
     return f"rtsp://{authority}/{stream}/"
-
-
-# ---- Transport (12.39) ----------------------------------------------------------------------------------
-
-
-class Transport(msgspec.Struct, frozen=True):
-    """One alternative of a Transport header, RTP/AVP only.
-
-    lower: "TCP" or "UDP". interleaved, client_port: RTP and RTCP; a single number is followed by its next.
-    """
-
-    lower: str
-    multicast: bool = False
-    interleaved: Pair | None = None
-    client_port: Pair | None = None
-    record: bool = False
-
-
-_LOWER = {"RTP/AVP": "UDP", "RTP/AVP/UDP": "UDP", "RTP/AVP/TCP": "TCP"}
-
-
-def parse_transports(text: str) -> list[Transport]:
-    """The alternatives that are RTP/AVP, in the client's order; whatever is unknown is skipped."""
-    found = (_parse_transport(part) for part in _split(text, ",")[:TRANSPORTS_MAX])
-    return [transport for transport in found if transport is not None]
-
-
-def format_interleaved(channels: Pair) -> str:
-    """The Transport header of an answer: RTP over the control connection."""
-    return f"RTP/AVP/TCP;unicast;interleaved={channels[0]}-{channels[1]}"
-
-
-def _parse_transport(text: str) -> Transport | None:
-    parts = [part.strip() for part in _split(text, ";")]
-    lower = _LOWER.get(parts[0].upper()) if parts else None
-    if lower is None:
-        return None
-    parameters: dict[str, str] = {}
-    for parameter in parts[1 : 1 + PARAMETERS_MAX]:
-        name, _, value = parameter.partition("=")
-        parameters.setdefault(name.strip().lower(), value.strip())
-    return Transport(
-        lower,
-        multicast="multicast" in parameters,
-        interleaved=parse_pair(parameters.get("interleaved", ""), CHANNEL_MAX),
-        client_port=parse_pair(parameters.get("client_port", ""), 65535),
-        record=parameters.get("mode", "").strip('"').upper() in ("RECORD", "RECEIVE"),
-    )
-
-
-def parse_pair(text: str, highest: int) -> Pair | None:
-    """`a-b`, or `a` for a and its next, both from 0 to `highest` and not the same."""
-    match = re.fullmatch(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", text, re.ASCII)
-    if match is None:
-        return None
-    first = int(match[1])
-    second = first + 1 if match[2] is None else int(match[2])
-    return (first, second) if max(first, second) <= highest and first != second else None
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split at `separator`, but not inside double quotes."""
-    return re.findall(rf'(?:[^{separator}"]|"[^"]*"?)+', text)
 
 
 # ---- the small ones -------------------------------------------------------------------------------------

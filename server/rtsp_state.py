@@ -19,32 +19,31 @@ Rules
 3. A live stream plays from now: whatever Range asks for, the answer says `npt=now-`. RTP-Info is left out, as
    the first packet's numbers are not known yet.
 4. GET_PARAMETER and SET_PARAMETER without a body are keep-alives; we have no parameters (451).
-5. Require and Proxy-Require: we have no options (551).
+5. A SETUP of a session that does not play changes its transport (`rtsp_transport` has what can be chosen).
+6. Require and Proxy-Require: we have no options (551).
 """
 
 from collections.abc import Callable, Container
 from enum import Enum
+from typing import Protocol
 
 import msgspec
 
+from server import rtsp_message
 from server.rtsp_headers import (
-    CHANNEL_MAX,
     LIVE_RANGE,
-    Pair,
-    Transport,
     Url,
     accepts_sdp,
     base_url,
-    format_interleaved,
     format_session,
     parse_cseq,
     parse_list,
     parse_range,
     parse_session,
-    parse_transports,
     parse_url,
 )
-from server.rtsp_message import Interleaved, Malformed, Reader, Request, Response, encode
+from server.rtsp_message import Malformed, Reader, Request, Response, encode
+from server.rtsp_transport import Delivery, Interleaved, Pair, Transport, Unicast, choose, parse_transports
 
 SESSIONS_MAX = 16  # of one connection
 FAULTS_MAX = 32  # malformed requests until the connection is closed
@@ -68,12 +67,22 @@ VALID_METHODS = {
 
 
 class Session(msgspec.Struct):
-    """One viewer of one stream. channels: RTP and RTCP."""
+    """One viewer of one stream. delivery: how its media goes."""
 
     id: str
     stream: str
-    channels: Pair
+    delivery: Delivery
     state: State = State.READY
+
+
+class Ports(Protocol):
+    """The client's UDP ports that are ours to send to, until the session's `End`."""
+
+    def claim(self, client_ports: Pair) -> Pair | None:
+        """Our own for these; None where there are none, or these are another viewer's."""
+
+    def release(self, client_ports: Pair) -> None:
+        """The session has another way now."""
 
 
 # ---- steps ----------------------------------------------------------------------------------------------
@@ -106,7 +115,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """The session is over: nothing more of it after its BYE."""
+    """The session is over: nothing more of it after its BYE, and its ports are free."""
 
     session: Session
 
@@ -131,13 +140,16 @@ class Dialogue:
     """One control connection. See the module's docstring.
 
     streams: the names there are. authority: how to call ourselves where the client does not. new_session_id:
-    gives identifiers nobody can guess.
+    gives identifiers nobody can guess. peer: the client's address. ports: its UDP ports.
     """
 
     def __init__(
-        self, streams: Container[str], authority: str, timeout_s: int, new_session_id: Callable[[], str]
-    ) -> None:
+        self, streams: Container[str], authority: str, timeout_s: int, new_session_id: Callable[[], str],
+        peer: str, ports: Ports,
+    ) -> None:  # fmt: skip
         self._streams = streams
+        self._peer = peer
+        self._ports = ports
         self._authority = authority
         self._timeout_s = timeout_s
         self._new_session_id = new_session_id
@@ -181,7 +193,7 @@ class Dialogue:
             if isinstance(event, Request):
                 self.requests += 1
                 self._request(event)
-            elif isinstance(event, Interleaved):
+            elif isinstance(event, rtsp_message.Interleaved):
                 self._interleaved(event)
             elif isinstance(event, Malformed):
                 self._malformed(event)
@@ -204,9 +216,10 @@ class Dialogue:
 
     # ---- events -----------------------------------------------------------------------------------------
 
-    def _interleaved(self, event: Interleaved) -> None:
+    def _interleaved(self, event: rtsp_message.Interleaved) -> None:
         for session in self.sessions.values():
-            if session.channels[1] == event.channel:
+            delivery = session.delivery
+            if isinstance(delivery, Interleaved) and delivery.channels[1] == event.channel:
                 self._steps.append(Feedback(session, event.data))
 
     def _malformed(self, event: Malformed) -> None:
@@ -300,16 +313,16 @@ class Dialogue:
         if session is None and len(self.sessions) >= SESSIONS_MAX:
             self._reply(request, 453)
             return
-        channels = self._choose_channels(parse_transports(offered), session)
-        if channels is None:
+        delivery = self._deliver(parse_transports(offered), session)
+        if delivery is None:
             self._reply(request, 461)
             return
         if session is None:
-            session = Session(self._new_session_id(), url.stream, channels)
+            session = Session(self._new_session_id(), url.stream, delivery)
             self.sessions[session.id] = session
-        session.channels = channels
+        session.delivery = delivery
         fields = [
-            ("Transport", format_interleaved(channels)),
+            ("Transport", delivery.text),
             ("Session", format_session(session.id, self._timeout_s)),
         ]
         self._reply(request, 200, *fields)
@@ -325,17 +338,22 @@ class Dialogue:
             session.state = State.PLAYING
             self._steps.append(Play(session, request.headers.get("User-Agent") or ""))
 
-    def _choose_channels(self, transports: list[Transport], session: Session | None) -> Pair | None:
-        """The channels of the first alternative that we have: the client's own, or free ones."""
-        fitting = [t for t in transports if t.lower == "TCP" and not t.multicast and not t.record]
-        if not fitting:
-            return None
-        others = [other for other in self.sessions.values() if other is not session]
-        taken = {channel for other in others for channel in other.channels}
-        asked = fitting[0].interleaved
-        if asked is not None and taken.isdisjoint(asked):
-            return asked
-        return next((n, n + 1) for n in range(0, CHANNEL_MAX, 2) if taken.isdisjoint((n, n + 1)))
+    def _deliver(self, offered: list[Transport], session: Session | None) -> Delivery | None:
+        """What is taken of the offers; the session's former way is given up for another."""
+        others = [other.delivery for other in self.sessions.values() if other is not session]
+        taken = {channel for other in others if isinstance(other, Interleaved) for channel in other.channels}
+        former = session.delivery if session is not None else None
+        had = former if isinstance(former, Unicast) else None
+
+        def claim(client_ports: Pair) -> Pair | None:
+            if had is not None and had.client_ports == client_ports:
+                return had.server_ports
+            return self._ports.claim(client_ports)
+
+        delivery = choose(offered, self._peer, frozenset(taken), claim)
+        if had is not None and delivery is not None and delivery != had:
+            self._ports.release(had.client_ports)
+        return delivery
 
     def _reply(self, request: Request, status: int, *fields: tuple[str, str], body: str = "") -> None:
         cseq = parse_cseq(request.headers.get("CSeq") or "")

@@ -7,7 +7,6 @@ from common.clock import RTP_WRAP, ticks_90k
 from server.counters import Counters
 from server.frame_buffers import payload_octets
 from server.rtcp import goodbye, ntp_time, sender_report
-from server.rtsp_message import encode_interleaved
 from server.viewers import Viewer
 
 INTERVAL_US = 5_000_000  # RFC 3550 6.2: the recommended minimum
@@ -32,15 +31,15 @@ class SenderReports:
         """When `tick` has something to do."""
         return self._due[0][0] if self._due else None
 
-    def start(self, viewer: Viewer) -> bytes:
-        """The first report, framed, for a viewer that has its first frame; more come by `tick`."""
+    def start(self, viewer: Viewer) -> None:
+        """Send the first report to a viewer that has its first frame; more come by `tick`."""
         self._due.append((self._clock() + INTERVAL_US, viewer))
-        self._counters.reports_sent += 1
-        return self._framed(viewer, sender_report)
+        self._send(viewer)
 
-    def stop(self, viewer: Viewer) -> bytes:
-        """The goodbye, framed; nothing for a viewer that never had a frame."""
-        return self._framed(viewer, goodbye) if viewer.last is not None else b""
+    def stop(self, viewer: Viewer) -> None:
+        """Send the goodbye; nothing to a viewer that never had a frame."""
+        if viewer.last is not None:
+            self._report(viewer, goodbye)
 
     def tick(self) -> None:
         """Send the reports that are due. A viewer that is behind gets its next one instead."""
@@ -52,14 +51,14 @@ class SenderReports:
             self._due.append((now_us + INTERVAL_US, viewer))
             if viewer.outlet.blocked or not viewer.flow.reading:
                 continue
-            try:
-                viewer.outlet.write(self._framed(viewer, sender_report))
-            except OSError as error:
-                viewer.owner.broken(error)
-            else:
-                self._counters.reports_sent += 1
+            self._send(viewer)
 
-    def _framed(self, viewer: Viewer, make: Callable[[int, int, int, int, int, str], bytes]) -> bytes:
+    def _send(self, viewer: Viewer) -> None:
+        if self._report(viewer, sender_report):
+            self._counters.reports_sent += 1
+
+    def _report(self, viewer: Viewer, make: Callable[[int, int, int, int, int, str], bytes]) -> bool:
+        """Whether it could be sent: if not, the viewer's owner has been told."""
         last, offset = viewer.last, viewer.offset
         assert last is not None
         ssrc = last.ssrc if offset.ssrc is None else offset.ssrc
@@ -67,6 +66,11 @@ class SenderReports:
         if not 0 <= passed_us < AGE_MAX_US:
             passed_us = 0
         clock = (last.clock + offset.clock + ticks_90k(passed_us)) % RTP_WRAP
-        octets = payload_octets(viewer.bytes_sent, viewer.packets_sent)
+        octets = payload_octets(viewer.framing, viewer.bytes_sent, viewer.packets_sent)
         data = make(ssrc, ntp_time(self._wall()), clock, viewer.packets_sent, octets, self._cname)
-        return encode_interleaved(viewer.channels[1], data)
+        try:
+            viewer.report(data)
+        except OSError as error:
+            viewer.owner.broken(error)
+            return False
+        return True

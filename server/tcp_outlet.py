@@ -51,6 +51,8 @@ class TcpOutlet:
 
     __slots__ = ("_fd", "_on_blocked", "_queue", "_socket", "_tail", "blocked", "flushed_bytes", "queued_bytes")
 
+    frames_lost = 0  # what is taken arrives
+
     def __init__(self, sock: socket.socket, on_blocked: Callable[[], None]) -> None:
         self._socket = sock
         self._fd = sock.fileno()

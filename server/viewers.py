@@ -11,7 +11,11 @@ from server.flow import Flow, Position
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
 from server.pacing import Pace, StreamRate
+from server.rtsp_message import encode_interleaved
 from server.tcp_outlet import TcpOutlet
+from server.udp_outlet import UdpOutlet
+
+Outlet = TcpOutlet | UdpOutlet
 
 USER_AGENT_MAX = 200  # characters of it that are kept; Windows players send 150
 
@@ -39,7 +43,7 @@ class Lane:
 
     def __init__(self, wanted: Form) -> None:
         self.form = wanted
-        self.viewers: dict[TcpOutlet, Viewer] = {}
+        self.viewers: dict[Outlet, Viewer] = {}
         self.last: FrameMark | None = None
         self.frames = 0
         self.packets = 0
@@ -82,7 +86,7 @@ class Viewer:
     )  # fmt: skip
 
     def __init__(
-        self, viewer_id: str, flow: Flow, stream: LiveStream, owner: Owner, outlet: TcpOutlet,
+        self, viewer_id: str, flow: Flow, stream: LiveStream, owner: Owner, outlet: Outlet,
         framing: Framing, channels: tuple[int, int], peer: str, user_agent: str, now_us: int,
     ) -> None:  # fmt: skip
         self.id = viewer_id
@@ -145,6 +149,11 @@ class Viewer:
         self._frames += 1
         self._packets += mark.packets
         self._bytes += size
+
+    def report(self, data: bytes) -> None:
+        """Send it a compound RTCP packet. Raises OSError where its connection is broken."""
+        tcp = self.framing is Framing.INTERLEAVED
+        self.outlet.write(encode_interleaved(self.channels[1], data) if tcp else data)
 
     def form(self, offset: Offset) -> Form:
         """The form of a frame for it at this offset."""

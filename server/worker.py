@@ -11,7 +11,7 @@ from common.errors import SettingsError
 from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
 from common.poller import READ, Poller, wake
 from common.role import Role
-from server.connections import Connection, Listener, Services, listen
+from server.connections import Connection, Listener, Services, listen, resolve
 from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
@@ -21,6 +21,7 @@ from server.muxer_client import MuxerClient
 from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
+from server.udp_outlet import UdpPorts
 from server.viewers import Viewer
 
 SWEEP_INTERVAL_US = 1_000_000
@@ -48,9 +49,12 @@ class Worker:
         )
         self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
         self._figures_desk = FiguresDesk(role, now_us)
+        udp_port = config.rtsp.udp_port + 2 * index if config.rtsp.udp_port else 0
+        self._udp = UdpPorts(*resolve(config.host), udp_port, self._poller, self._counters)
+        ports["udp"] = self._udp.ports[0]
         self._services = Services(
             config, self._poller, self._counters, self._fanout, self._muxers, self._reports,
-            self._figures_desk, ports, role.log,
+            self._figures_desk, self._udp, ports, role.log,
         )  # fmt: skip
         self._rtsp = Listener(self._services, rtsp, self._rtsp_connection, RTSP_REFUSAL)
         self._http = Listener(self._services, http, self._http_connection, HTTP_REFUSAL)
@@ -120,7 +124,7 @@ class Worker:
             state="reading" if viewer.flow.reading else "stopped",
             age_ms=viewer.last.age_us / 1000 if viewer.last is not None else 0.0,
             frames_sent=viewer.frames_sent,
-            frames_dropped=viewer.frames_dropped,
+            frames_dropped=viewer.frames_dropped + viewer.outlet.frames_lost,
             splices=viewer.splices,
             bytes_sent=viewer.bytes_sent,
             connected_s=(now - viewer.connected_us) / 1e6,
@@ -141,6 +145,7 @@ class Worker:
             listener.close()
             for connection in list(listener.connections):
                 connection.goodbye()
+        self._udp.close()
         self._muxers.close()
         self._poller.close()
 

@@ -23,7 +23,8 @@ PURE = {
     "common": "adts annexb endpoints errors figures grid header_numbers messages sample source_spec sps wire",
     "capture": "camera_modes policy source sync_points timeline",
     "muxer": "carriage fanout mpegts packet_feed psi ring rtp sdp stream timeline",
-    "server": "flow frame_buffers frame_mark http_requests rtcp rtsp_headers rtsp_message rtsp_state",
+    "server": "datagrams flow frame_buffers frame_mark http_requests rtcp rtsp_headers rtsp_message rtsp_state "
+    "rtsp_transport",
     "deploy": "deaths policy",
 }
 PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load

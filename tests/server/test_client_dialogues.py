@@ -9,6 +9,7 @@ import pytest
 
 from server.rtsp_message import Interleaved, Reader, Response, encode_interleaved
 from server.rtsp_state import Describe, Dialogue, Feedback, Reply, Step
+from server.rtsp_transport import Pair
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "client_dialogues.json"
 DIALOGUES: list[dict[str, list[str]]] = json.loads(GOLDEN.read_text(encoding="ascii"))
@@ -16,10 +17,20 @@ STREAMS = {"av", "ts", "h264"}
 FRAME = encode_interleaved(1, b"\x80\xc9\x00\x01\x00\x00\x00\x01")  # an empty receiver report
 
 
+class FreePorts:
+    """All of the client's."""
+
+    def claim(self, _client_ports: Pair) -> Pair | None:
+        return 8000, 8001
+
+    def release(self, _client_ports: Pair) -> None:
+        pass
+
+
 def requests(dialogue: dict[str, list[str]]) -> tuple[list[bytes], list[int]]:
     """The requests, under the session identifiers that ours gives, and the statuses they deserve.
 
-    What ours does not have (yet): RTP over UDP, and a second track.
+    What ours does not have (yet): multicast, and a second track.
     """
     sessions = 0
     open_sessions: set[str] = set()
@@ -33,7 +44,7 @@ def requests(dialogue: dict[str, list[str]]) -> tuple[list[bytes], list[int]]:
             status = 454
         elif method == "SETUP" and url.endswith("stream=1"):
             status = 404
-        elif method == "SETUP" and "RTP/AVP/TCP" not in text:
+        elif method == "SETUP" and "RTP/AVP/TCP" not in text and "client_port=" not in text:
             status = 461
         elif method == "SETUP" and session is None:
             sessions += 1
@@ -48,7 +59,7 @@ def requests(dialogue: dict[str, list[str]]) -> tuple[list[bytes], list[int]]:
 def replay(pieces: list[bytes]) -> tuple[list[tuple[int, str]], list[Step]]:
     """Status and CSeq of each answer to bytes that come in these pieces, and the other steps."""
     numbers = count(1)
-    dialogue = Dialogue(STREAMS, "127.0.0.1:8554", 60, lambda: f"id{next(numbers)}")
+    dialogue = Dialogue(STREAMS, "127.0.0.1:8554", 60, lambda: f"id{next(numbers)}", "127.0.0.1", FreePorts())
     answers: list[tuple[int, str]] = []
     others: list[Step] = []
     for piece in pieces:

@@ -21,6 +21,7 @@ from server.http_connection import HttpConnection
 from server.muxer_client import MuxerClient
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
+from server.udp_outlet import UdpPorts
 
 CONFIG = settings.from_document({"streams": {"cam": {"source": "test:"}}, "rtsp": {"session_timeout_s": 60}})
 SETUP = b"SETUP rtsp://h/cam RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP\r\n\r\n"
@@ -39,9 +40,10 @@ class Bench:
             logs.logger(), now_us,
         )  # fmt: skip
         self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us, 1_000_000)
+        self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, self.poller, self.counters)
         self.services = Services(
             CONFIG, self.poller, self.counters, self.fanout, self.muxers,
-            SenderReports(self.counters, now_us, now_us, "me"), FiguresDesk(role, now_us),
+            SenderReports(self.counters, now_us, now_us, "me"), FiguresDesk(role, now_us), self.udp,
             {"rtsp": 1, "http": 2}, logs.logger(),
         )  # fmt: skip
         self.closed: list[Connection] = []
@@ -71,6 +73,7 @@ class Bench:
         for connection, far in self._ends:
             connection.close("the test is over")
             far.close()
+        self.udp.close()
         self.muxers.close()
         self.poller.close()
         self.context.term()

@@ -3,7 +3,9 @@
 import pytest
 
 from common.header_numbers import NONE, Offset
+from server.datagrams import Datagrams
 from server.frame_buffers import SHARED, FrameBuffers, Framing, form, is_frame_size, payload_octets
+from server.rtsp_message import encode_interleaved
 from tests.support.frame_source import FrameSource, Judge
 
 FRAME = FrameSource(sequence=65535, clock_base=100, counters=[1, 2, 3, 4]).frame(sync=True, packets=20)
@@ -31,9 +33,10 @@ def test_ts_does_not_show_rtp_numbers() -> None:
 @pytest.mark.parametrize("offset", [NONE, OTHER])
 @pytest.mark.parametrize("channel", [0, 6, 254])
 def test_interleaved(channel: int, offset: Offset) -> None:
-    data = bytes(FrameBuffers(FRAME.message, FRAME.data).get(form(Framing.INTERLEAVED, channel, offset)))
+    data = FrameBuffers(FRAME.message, FRAME.data).get(form(Framing.INTERLEAVED, channel, offset))
+    assert not isinstance(data, Datagrams)
     judge = Judge(channel=channel)
-    judge.receive(data)
+    judge.receive(bytes(data))
     assert not judge.unfinished
     assert judge.frames == [(1, 0)]
     assert judge.sequence == (65535 + 3 + offset.sequence) % 65536
@@ -45,7 +48,8 @@ def test_interleaved(channel: int, offset: Offset) -> None:
 
 @pytest.mark.parametrize("offset", [NONE, OTHER])
 def test_ts(offset: Offset) -> None:
-    data = bytes(FrameBuffers(FRAME.message, FRAME.data).get(form(Framing.TS, 0, offset)))
+    data = FrameBuffers(FRAME.message, FRAME.data).get(form(Framing.TS, 0, offset))
+    assert isinstance(data, bytes)
     assert len(data) == 22 * 188
     judge = Judge(framed=False)
     judge.receive(data)
@@ -58,5 +62,23 @@ def test_sizes() -> None:
     assert {size for size in range(3 * 1332 + 1) if is_frame_size(size)} == good
 
 
-def test_octets() -> None:
-    assert payload_octets(len(FRAME.data), 4) == 22 * 188
+@pytest.mark.parametrize("offset", [NONE, OTHER])
+def test_datagrams(offset: Offset) -> None:
+    frame = FrameBuffers(FRAME.message, FRAME.data)
+    data = frame.get(form(Framing.UDP, 6, offset))
+    assert isinstance(data, Datagrams)
+    assert len(data) == len(FRAME.data) - 4 * 4
+    judge = Judge()
+    for segment, run in data.runs:
+        for at in range(0, len(run), segment):
+            judge.receive(encode_interleaved(0, bytes(run[at : at + segment])))
+    assert judge.frames == [(1, 0)]
+    assert judge.sequence == (65535 + 3 + offset.sequence) % 65536
+    assert form(Framing.UDP, 6, offset) == form(Framing.UDP, 0, offset)
+    assert frame.get(form(Framing.UDP, 0, offset)) is data
+
+
+@pytest.mark.parametrize("framing", [Framing.INTERLEAVED, Framing.UDP])
+def test_octets(framing: Framing) -> None:
+    data = FrameBuffers(FRAME.message, FRAME.data).get(form(framing, 0, NONE))
+    assert payload_octets(framing, len(data), 4) == 22 * 188

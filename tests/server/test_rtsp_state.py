@@ -21,6 +21,7 @@ from server.rtsp_state import (
     Reply,
     Step,
 )
+from server.rtsp_transport import Interleaved, Unicast
 
 SDP = "v=0\r\n"
 TCP = "RTP/AVP/TCP;unicast;interleaved=0-1"
@@ -38,12 +39,31 @@ class Answer:
         assert len(body) == int(self.fields.get("Content-Length", "0"))
 
 
+class FreePorts:
+    """UDP ports of which the client's 6000 and 6001 are another viewer's. claimed: and these are ours."""
+
+    def __init__(self) -> None:
+        self.claimed: set[tuple[int, int]] = set()
+
+    def claim(self, client_ports: tuple[int, int]) -> tuple[int, int] | None:
+        if client_ports == (6000, 6001) or client_ports in self.claimed:
+            return None
+        self.claimed.add(client_ports)
+        return (8000, 8001)
+
+    def release(self, client_ports: tuple[int, int]) -> None:
+        self.claimed.remove(client_ports)
+
+
 class Client:
     """Asks a dialogue, and answers its questions for a stream's SDP."""
 
     def __init__(self) -> None:
         numbers = count(1)
-        self.dialogue = Dialogue({"cam", "two"}, "local:8554", 60, lambda: f"id{next(numbers)}")
+        self.ports = FreePorts()
+        self.dialogue = Dialogue(
+            {"cam", "two"}, "local:8554", 60, lambda: f"id{next(numbers)}", "10.0.0.1", self.ports
+        )
         self.cseq = 0
         self.others: list[Step] = []  # all that is not a reply
 
@@ -146,7 +166,7 @@ def test_a_whole_life() -> None:
     assert play.fields["Session"] == "id1"
     [step] = client.others
     assert isinstance(step, Play)
-    assert (step.session.stream, step.session.channels, step.user_agent) == ("cam", (0, 1), "me")
+    assert (step.session.stream, step.session.delivery, step.user_agent) == ("cam", Interleaved((0, 1)), "me")
     assert client.ask("PLAY", Session="id1").status == 200
     assert client.others == []  # it plays already
     assert client.ask("PAUSE", Session="id1").status == 200
@@ -203,7 +223,7 @@ def test_content_base_is_the_clients_name_for_us() -> None:
 
 
 def test_a_stream_that_has_not_started() -> None:
-    dialogue = Dialogue({"cam"}, "h", 60, lambda: "id")
+    dialogue = Dialogue({"cam"}, "h", 60, lambda: "id", "10.0.0.1", FreePorts())
     dialogue.receive(b"DESCRIBE rtsp://h/cam RTSP/1.0\r\nCSeq: 1\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 2\r\n\r\n")
     assert dialogue.next_step() == Describe("cam")
     assert dialogue.next_step() is None  # the second waits for the first
@@ -231,6 +251,7 @@ def test_accept() -> None:
     [
         ("RTP/AVP/TCP", 200), ("RTP/AVP/TCP;interleaved=x", 200),
         ("RTP/AVP;unicast;client_port=1-2,RTP/AVP/TCP;interleaved=0-1", 200),
+        ("RTP/AVP;unicast;client_port=5000-5001", 200), ("RTP/AVP;unicast;client_port=6000-6001", 461),
         ("RTP/AVP;unicast;client_port=1-2", 461), ("RTP/AVP;multicast", 461), ("RTP/AVP/TCP;multicast", 461),
         ("RTP/AVP/TCP;mode=record", 461), ("RTP/SAVP/TCP", 461), ("", 461),
     ],
@@ -239,6 +260,39 @@ def test_transports(transport: str, status: int) -> None:
     client = Client()
     assert client.ask("SETUP", Transport=transport).status == status
     assert client.ask("SETUP", Transport=TCP).status == 200  # the same connection goes on
+
+
+def test_461_and_the_retry_on_the_same_connection() -> None:
+    client = Client()
+    assert client.ask("SETUP", Transport="RTP/AVP;unicast;client_port=6000-6001").status == 461
+    session = client.setup()
+    assert client.ask("PLAY", Session=session).status == 200
+
+
+def test_a_session_over_udp() -> None:
+    client = Client()
+    answer = client.ask("SETUP", Transport="RTP/AVP/UDP;client_port=5000-5001")
+    assert answer.fields["Transport"] == "RTP/AVP;unicast;client_port=5000-5001;server_port=8000-8001"
+    assert client.ask("PLAY", Session="id1").status == 200
+    [play] = client.others
+    assert isinstance(play, Play)
+    assert play.session.delivery == Unicast((5000, 5001), (8000, 8001))
+    assert client.ask("SETUP", Transport="RTP/AVP;client_port=5000-5001").status == 461  # they are taken
+    client.receive(b"$\x01\x00\x02hi")
+    assert client.others == []  # its reports do not come here
+
+
+def test_a_session_changes_its_transport_and_back() -> None:
+    client = Client()
+    session = client.setup()
+    ways = "RTP/AVP;client_port=5000-5001", "RTP/AVP;client_port=5000-5001", "RTP/AVP;client_port=5002", TCP
+    for way, claimed in zip(ways, ({(5000, 5001)}, {(5000, 5001)}, {(5002, 5003)}, set()), strict=True):
+        answer = client.ask("SETUP", Session=session, Transport=way)
+        assert (answer.status, answer.fields["Session"]) == (200, f"{session};timeout=60")
+        assert client.ports.claimed == claimed
+    refused = client.ask("SETUP", Session=session, Transport="RTP/AVP;client_port=6000")
+    assert refused.status == 461
+    assert client.dialogue.sessions[session].delivery == Interleaved((0, 1))
 
 
 def test_setup_without_transport() -> None:
@@ -282,7 +336,7 @@ def test_a_session_changes_its_channels_but_not_its_stream() -> None:
     client.ask("PLAY", Session=session)
     [play] = client.others
     assert isinstance(play, Play)
-    assert (play.session.stream, play.session.channels) == ("cam", (6, 7))
+    assert (play.session.stream, play.session.delivery) == ("cam", Interleaved((6, 7)))
 
 
 # ---- the rest --------------------------------------------------------------------------------------------
@@ -411,7 +465,8 @@ def test_every_request_has_one_answer_and_sessions_stay_in_step(pieces: list[byt
                     assert session.id in before
                     assert session.id not in client.dialogue.sessions
         assert playing <= set(client.dialogue.sessions)
-        channels = [channel for session in client.dialogue.sessions.values() for channel in session.channels]
+        ways = [session.delivery for session in client.dialogue.sessions.values()]
+        channels = [channel for way in ways if isinstance(way, Interleaved) for channel in way.channels]
         assert len(channels) == len(set(channels))
 
 

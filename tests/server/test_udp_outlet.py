@@ -1,0 +1,197 @@
+"""The way out over UDP: every packet by itself at the other end, from our ports, to nobody else."""
+
+import errno
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from common.errors import SettingsError
+from common.poller import Poller
+from server.counters import Counters
+from server.datagrams import ts_datagrams
+from server.udp_outlet import UdpOutlet, UdpPorts, offer_datagrams
+from tests.support.frame_source import FrameSource, Judge
+from tests.support.udp_receiver import UdpReceiver
+
+
+class Bench:
+    """Ports, and one receiver."""
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.poller = Poller()
+        self.counters = Counters()
+        self.udp = UdpPorts(socket.AF_INET, address, 0, self.poller, self.counters)
+        self.receiver = UdpReceiver()
+        self.source = FrameSource()
+        self.judge = Judge()
+
+    def open(self, local: str = "127.0.0.1") -> UdpOutlet:
+        outlet = self.udp.open(("127.0.0.1", 1), (local, 2), self.receiver.ports)
+        assert outlet is not None
+        return outlet
+
+    def send(self, outlet: UdpOutlet, packets: int = 3) -> None:
+        offer_datagrams([outlet], ts_datagrams(self.source.frame(packets=packets).data))
+
+    def close(self) -> None:
+        self.udp.close()
+        self.receiver.close()
+        self.poller.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+def test_the_ports_are_an_even_one_and_the_next(bench: Bench) -> None:
+    rtp, rtcp = bench.udp.ports
+    assert rtp % 2 == 0
+    assert rtcp == rtp + 1
+    with pytest.raises(SettingsError, match=rf"UDP port {rtp} of 127.0.0.1: .* rtsp.udp_port"):
+        UdpPorts(socket.AF_INET, "127.0.0.1", rtp, bench.poller, bench.counters)
+
+
+@pytest.mark.parametrize("packets", [1, 30, 400, 2000])
+def test_frames_arrive_packet_by_packet(bench: Bench, packets: int) -> None:
+    outlet = bench.open()
+    for number in range(3):
+        bench.send(outlet, packets)
+        bench.receiver.watch(bench.judge, (1, number))
+    assert bench.receiver.sources == {("127.0.0.1", bench.udp.ports[0])}
+    outlet.write(b"report")
+    assert bench.receiver.rtcp.recvfrom(100) == (b"report", ("127.0.0.1", bench.udp.ports[1]))
+    assert (bench.counters.udp_frames_lost, bench.counters.udp_errors) == (0, 0)
+
+
+class Refusing:
+    """A socket whose `sendmsg` fails with this error, the first `times` times."""
+
+    def __init__(self, sock: socket.socket, error: int, times: int = 1 << 30) -> None:
+        self._socket = sock
+        self._error = error
+        self._times = times
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._socket, name)
+
+    def sendmsg(self, *arguments: object) -> int:
+        if self._times:
+            self._times -= 1
+            raise OSError(self._error, "no")
+        return self._socket.sendmsg(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [errno.EMSGSIZE, errno.EINVAL, errno.EIO])
+def test_a_path_that_bears_no_segments_gets_packets(
+    bench: Bench, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlet = bench.open()
+    monkeypatch.setattr(bench.udp, "_rtp", Refusing(bench.udp._rtp, error, times=1))
+    for number in range(2):
+        bench.send(outlet, 100)
+        bench.receiver.watch(bench.judge, (1, number))
+    assert not outlet.segmented
+    assert bench.counters.udp_unsegmented == 1
+    assert outlet.frames_lost == 0
+
+
+def test_a_kernel_without_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.udp_outlet._UDP_SEGMENT", 12345)  # unknown to every kernel
+    old = Bench()
+    outlet = old.open()
+    old.send(outlet, 100)
+    old.receiver.watch(old.judge, (1, 0))
+    assert outlet.frames_lost == 0
+    old.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "counter"),
+    [(errno.EAGAIN, "udp_sends_refused"), (errno.ENOBUFS, "udp_sends_refused"), (errno.ENETUNREACH, "udp_errors"),
+     (errno.ECONNREFUSED, "udp_errors"), (errno.EPERM, "udp_errors")],
+)  # fmt: skip
+def test_what_the_kernel_does_not_take_is_lost_and_counted(
+    bench: Bench, error: int, counter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlet = bench.open()
+    monkeypatch.setattr(bench.udp, "_rtp", Refusing(bench.udp._rtp, error))
+    monkeypatch.setattr(bench.udp, "_rtcp", Refusing(bench.udp._rtcp, error))
+    bench.send(outlet, 1000)
+    outlet.write(b"report")
+    assert outlet.frames_lost == 1
+    assert bench.counters.udp_frames_lost == 1
+    assert getattr(bench.counters, counter) == 2
+
+
+def test_a_closed_port_is_no_error(bench: Bench) -> None:
+    outlet = bench.open()
+    bench.receiver.rtp.close()
+    for _ in range(5):
+        bench.send(outlet)
+    assert bench.counters.udp_errors == 0
+
+
+def test_a_client_s_ports_are_one_viewer_s(bench: Bench) -> None:
+    outlet = bench.open()
+    a, b = bench.receiver.ports
+    for ports in ((a, b), (a, b + 1), (a - 1, b), (b, a), (b, b + 1)):
+        assert bench.udp.open(("127.0.0.1", 3), ("127.0.0.1", 4), ports) is None
+    assert bench.udp.open(("127.0.0.2", 3), ("127.0.0.1", 4), (a, b)) is not None
+    outlet.close()
+    bench.open()
+
+
+def test_reports_are_heard_from_the_viewer_s_port_only(bench: Bench) -> None:
+    outlet = bench.open()
+    heard: list[bytes] = []
+    outlet.on_report = heard.append
+    bench.receiver.rtcp.sendto(b"mine", ("127.0.0.1", bench.udp.ports[1]))
+    bench.receiver.rtp.sendto(b"open the gate", ("127.0.0.1", bench.udp.ports[0]))
+    bench.poller.poll(1_000_000)
+    bench.poller.poll(0)
+    assert heard == [b"mine"]
+    assert bench.counters.udp_ignored == 0
+    with UdpReceiver() as other:
+        for port in bench.udp.ports:
+            other.rtcp.sendto(b"garbage", ("127.0.0.1", port))
+        bench.poller.poll(1_000_000)
+        bench.poller.poll(0)
+    assert heard == [b"mine"]
+    assert bench.counters.udp_ignored == 2
+    outlet.close()
+    bench.receiver.rtcp.sendto(b"late", ("127.0.0.1", bench.udp.ports[1]))
+    bench.poller.poll(1_000_000)
+    assert bench.counters.udp_ignored == 3
+
+
+def test_media_comes_from_the_address_that_was_asked() -> None:
+    bench = Bench("0.0.0.0")
+    outlet = bench.open(local="127.0.0.9")
+    bench.send(outlet)
+    bench.receiver.packet()
+    assert bench.receiver.sources == {("127.0.0.9", bench.udp.ports[0])}
+    outlet.write(b"report")
+    assert bench.receiver.rtcp.recvfrom(100)[1] == ("127.0.0.9", bench.udp.ports[1])
+    bench.close()
+
+
+def test_ipv6() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6")
+    poller, counters = Poller(), Counters()
+    try:
+        udp = UdpPorts(socket.AF_INET6, "::", 0, poller, counters)
+    except SettingsError:
+        pytest.skip("no IPv6")
+    with UdpReceiver() as receiver:
+        outlet = udp.open(("::ffff:127.0.0.1", 1, 0, 0), ("::ffff:127.0.0.1", 2, 0, 0), receiver.ports)
+        assert outlet is not None
+        offer_datagrams([outlet], ts_datagrams(FrameSource().frame(packets=300).data))
+        receiver.watch(Judge(), (1, 0))
+        assert receiver.sources == {("127.0.0.1", udp.ports[0])}
+    udp.close()
+    poller.close()
