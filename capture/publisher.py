@@ -5,15 +5,18 @@
     publisher.publish(sample)                  # numbered from 0 in each epoch
     publisher.receive()                        # often: greets who is new, notes what was asked
 
-Every new subscriber is told the tracks and the state at once. Nobody's slowness is felt here: what a subscriber
-does not fetch in time is left out for it, and it sees that by the numbers.
+Every new subscriber is told the tracks and the state at once, and what was published since the newest sync point,
+and some time before it (`capture.recent`), comes again. Nobody's slowness is felt here: what a subscriber does not
+fetch in time is left out for it, and it sees that by the numbers.
 """
 
 import os
 import secrets
 
+import msgspec
 import zmq
 
+from capture.recent import Recent
 from common import sockets, wire
 from common.errors import MessageError, SettingsError
 from common.messages import TEXT_MAX, Announce, KeyFrameRequest, Message, SampleMessage, SourceState
@@ -24,7 +27,10 @@ _SUBSCRIBED, _UNSUBSCRIBED = b"\x01", b"\x00"  # to everything, which is all tha
 
 
 class Publisher:
-    """One stream's samples out. samples, bytes, key_frames: published. refused: messages that were malformed."""
+    """One stream's samples out.
+
+    samples, bytes, key_frames: published. repeated: samples published again. refused: malformed messages.
+    """
 
     def __init__(self, context: sockets.Context, endpoint: str) -> None:
         """Bind. Raises SettingsError where that is not possible."""
@@ -35,7 +41,8 @@ class Publisher:
             raise SettingsError(f"cannot listen on {endpoint}: {reason}: check runtime_dir") from None
         self.demanded = False
         self.samples = self.bytes = self.key_frames = 0
-        self.subscriptions = self.requests = self.refused = 0
+        self.subscriptions = self.requests = self.refused = self.repeated = 0
+        self.recent = Recent()
         self._epoch = 0
         self._sequence = 0
         self._tracks: tuple[Track, ...] = ()
@@ -56,6 +63,7 @@ class Publisher:
     def announce(self, tracks: tuple[Track, ...]) -> None:
         """The tracks have changed within this life."""
         self._tracks = tracks
+        self.recent.begin(tracks)
         self._send(Announce(self._epoch, tracks))
 
     def publish(self, sample: Sample) -> None:
@@ -67,33 +75,39 @@ class Publisher:
         self.samples += 1
         self.bytes += len(sample.data)
         self.key_frames += sample.sync and not sample.audio
+        self.recent.add(message, sample)
         self._send(message, sample.data)
 
     def tell_state(self, up: bool, reason: str = "") -> None:
         """The source went up, or down for `reason`."""
         self._state = SourceState(up, reason[:TEXT_MAX])
+        if not up:
+            self.recent.begin(())
         self._send(self._state)
 
     def forget_state(self) -> None:
         """The source is neither up nor down: it is not wanted."""
         self._state = None
         self._tracks = ()
+        self.recent.begin(())
 
     def receive(self) -> None:
-        """Take what subscribers have sent."""
+        """Take what subscribers have sent, and greet those who are new."""
+        before = self.subscriptions
         for _ in range(RECEIVED_MAX):
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
-                return
+                break
             if frames == [_SUBSCRIBED]:
                 self.demanded = True
                 self.subscriptions += 1
-                self._greet()
             elif frames == [_UNSUBSCRIBED]:
                 self.demanded = False
             else:
                 self._take(frames)
+        if self.subscriptions != before:
+            self._greet()
 
     def take_key_frame_request(self) -> bool:
         """Whether a key frame was asked for since the last call."""
@@ -109,6 +123,9 @@ class Publisher:
             self._send(Announce(self._epoch, self._tracks))
         if self._state is not None:
             self._send(self._state)
+        for message, data in self.recent:
+            self.repeated += 1
+            self._send(msgspec.structs.replace(message, repeated=True), data)
 
     def _take(self, frames: list[bytes]) -> None:
         try:

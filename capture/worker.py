@@ -150,6 +150,8 @@ class _Capture:
         return RoleFigures(
             counters={
                 "samples": publisher.samples,
+                "samples_repeated": publisher.repeated,
+                "groups_too_long": publisher.recent.cut,
                 "bytes": publisher.bytes,
                 "key_frames": publisher.key_frames,
                 "key_frame_requests": publisher.requests,

@@ -72,6 +72,8 @@ class SampleMessage(Message, frozen=True, tag=2):
     """One `common.sample.Sample`; its data is the next frame of the multipart message.
 
     sequence counts every sample of the epoch, from 0: a gap is a loss on the way (PUB drops silently).
+    repeated: it was published before, and comes again for a subscriber who was not there yet; it goes to all, and
+    who had it knows it by its number.
     """
 
     epoch: U63
@@ -80,6 +82,7 @@ class SampleMessage(Message, frozen=True, tag=2):
     decode_time_us: TimeUs | None
     codec: Codec
     sync: bool
+    repeated: bool = False
 
 
 class SourceState(Message, frozen=True, tag=3):
@@ -136,6 +139,8 @@ class ReadStart(Message, frozen=True, tag=24):
     delay_us: how long the kernel will take, at the viewer's pace, to send what it is given: what is queued has
         that much less time to wait.
     key_frames_only: of video it wants nothing else: it has been found to lose what it is sent.
+    resume: for a muxer that replaces the one that sent the viewer's last frame: the newest sample that the viewer
+        has, as `FrameMessage.sample`, and whether up to there nothing is missing that a decoder needs.
     """
 
     viewer: U63
@@ -145,6 +150,7 @@ class ReadStart(Message, frozen=True, tag=24):
     room_bytes: U32
     delay_us: U32 = 0
     key_frames_only: bool = False
+    resume: tuple[U63, U63, bool] | None = None
 
 
 class ReadStop(Message, frozen=True, tag=25):
@@ -169,6 +175,7 @@ class FrameMessage(Message, frozen=True, tag=27):
     to_live: it is for all live tickets of the stream on this server. tickets: and for these.
     live: which of `tickets` become live with this frame. parked: tickets, among `tickets` or not, that get
     nothing after this frame until the server opens new ones.
+    sample: epoch and number of the newest sample in the stream up to here, as the capture counts them.
     """
 
     stream: StreamName
@@ -186,6 +193,7 @@ class FrameMessage(Message, frozen=True, tag=27):
     tickets: Tickets = ()
     live: Tickets = ()
     parked: Tickets = ()
+    sample: tuple[U63, U63] | None = None
 
 
 class Ended(Message, frozen=True, tag=28):

@@ -2,7 +2,7 @@
 
 import zmq
 
-SAMPLES_QUEUED_MAX = 256  # some 3 s of a stream with audio: a muxer that is later than that has lost them
+SAMPLES_QUEUED_MAX = 1024  # some 12 s of a stream with audio: room for what a new subscriber is given at once
 FRAMES_QUEUED_MAX = 1024  # frames and replies on their way to one server process
 CONTROL_QUEUED_MAX = 1024
 LINGER_MS = 0  # a stopping process waits for nobody

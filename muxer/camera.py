@@ -24,7 +24,7 @@ from common.endpoints import capture_endpoint
 from common.errors import MediaError, MessageError, SessionError
 from common.messages import Announce, KeyFrameRequest, SampleMessage, SourceState
 from common.role import SUPERVISOR_PID_VARIABLE
-from muxer.intake import Intake
+from muxer.intake import Intake, arrival_us
 from muxer.ring import Limits
 from muxer.session import QUEUE_FRAMES_MAX, MediaSession
 from muxer.stream import Stream
@@ -104,7 +104,7 @@ class CameraSession(MediaSession):
                     case SampleMessage() if not self._closed:
                         sample = self._intake.sample(message, bytes(media))
                         if sample is not None:
-                            self.stream.write(sample, now_us())
+                            self.stream.write(sample, arrival_us(message, sample, now_us()))
                             self.flush_queue()
                     case Announce():
                         self._intake.announce(message)

@@ -113,6 +113,9 @@ class Fanout:
             session = server.sessions[message.viewer] = ViewerSession(self._stream, self._limits, self._clock)
         else:
             self._seek(server, session, message.after)
+        if message.after is None and message.resume is not None:
+            *had, is_whole = message.resume
+            session.queue.resume((had[0], had[1]), is_whole, self._clock())
         session.open(message)
         server.readers[message.ticket] = session
         server.waiting.add(message.ticket)

@@ -3,6 +3,7 @@
 from common.messages import Announce, SampleMessage, SourceState
 from common.sample import Sample, Track
 
+REPEATED_US_MAX = 20_000_000  # a repeated sample older than this is of another host, with a clock of its own
 KEY_FRAME_INTERVAL_US = 1_000_000  # a request at most this often: one slow viewer must not make everybody pay
 
 
@@ -10,7 +11,8 @@ class Intake:
     """One stream's samples on their way in.
 
     epoch: of the source; 0 before its first word. samples_lost: gaps in its numbers. samples_unwanted: came before
-    an announcement, or behind a loss and before the next sync point. state, reason: as in StreamFigures.
+    an announcement, or behind a loss and before the next sync point, or were repeated for somebody else.
+    state, reason: as in StreamFigures.
     """
 
     def __init__(self) -> None:
@@ -24,6 +26,10 @@ class Intake:
         self._sequence: int | None = None  # expected next; None at the start of a life
         self._awaits_sync = True
         self._asked_at_us: int | None = None
+
+    def subscribed(self) -> None:
+        """A subscription begins: what it was given before is no longer what it is given next."""
+        self.epoch = 0
 
     def announce(self, message: Announce) -> None:
         """The source says what it sends."""
@@ -45,7 +51,10 @@ class Intake:
         if message.epoch != self.epoch or not any(track.codec is message.codec for track in self.tracks):
             self.samples_unwanted += 1
             return None
-        if self._sequence is not None and message.sequence > self._sequence:
+        if self._sequence is not None and message.sequence != self._sequence:
+            if message.sequence < self._sequence:
+                self.samples_unwanted += 1
+                return None
             self.samples_lost += message.sequence - self._sequence
             self._awaits_sync = True
         self._sequence = message.sequence + 1
@@ -68,3 +77,9 @@ class Intake:
             return False
         self._asked_at_us = now_us
         return True
+
+
+def arrival_us(message: SampleMessage, sample: Sample, now_us: int) -> int:
+    """When a sample came: a repeated one would have come at its decoding time, had we been there."""
+    was_due = message.repeated and now_us - REPEATED_US_MAX < sample.order_us < now_us
+    return sample.order_us if was_due else now_us

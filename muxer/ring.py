@@ -13,6 +13,9 @@ Rules of the drop queue
    does one that is `lowered`, for as long as it is.
 6. Frames go whole or not at all, in order.
 7. `seek` undoes what was taken but did not arrive, the state at that frame included.
+8. A viewer that another muxer served before goes on behind the sample that it had last (`resume`): with the next
+   one if it has all before it and the ring all behind it, else at a sync point. (Behind what is lost before the
+   ring, no picture comes into it up to a sync point: see `muxer.intake`.)
 """
 
 from collections import deque
@@ -29,12 +32,20 @@ RING_FRAMES_MAX = 8192
 START_AGE_MAX_US = 15_000_000  # a sync point older than this belongs to a source that stood still
 
 
+Origin = tuple[int, int]
+
+
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One frame in the ring. sample: what it was made of (None for a CLOCK frame). arrived_us: when."""
+    """One frame in the ring.
+
+    sample: what it was made of (None for a CLOCK frame). arrived_us: when. origin: the newest sample up to here,
+    by its epoch and number at the capture; None where there is no capture.
+    """
 
     frame: Frame
     sample: Sample | None
     arrived_us: int
+    origin: Origin | None = None
 
 
 class Ring:
@@ -158,6 +169,17 @@ class DropQueue:
         # What the ring already holds has waited for this viewer only from now on.
         self._since_us = now_us
         self._since_number = self._ring.head
+        self._had: Origin | None = None
+        self._is_whole = False
+
+    def resume(self, had: Origin, is_whole: bool, now_us: int) -> None:
+        """Go on behind the sample `had`. is_whole: the viewer has all that a decoder needs up to there."""
+        self.restart(now_us)
+        ring = self._ring
+        if ring.first == ring.head or _is_up_to(ring[ring.first], had):
+            self.position = ring.first
+            self._had = had
+            self._is_whole = is_whole
 
     @property
     def caught_up(self) -> bool:
@@ -177,7 +199,15 @@ class DropQueue:
             self.position = ring.first
             self._splice(ring.first, None)
         while self.position < ring.head:
-            frame = ring[self.position].frame
+            entry = ring[self.position]
+            frame = entry.frame
+            if self._had is not None:
+                if _is_up_to(entry, self._had):
+                    if self._is_whole:
+                        self._state = _State.OPEN
+                    self.position += 1
+                    continue
+                self._had = None
             if self._wanted(frame):
                 return self.position
             self._leave_out(1)
@@ -269,3 +299,7 @@ class DropQueue:
             is_open = is_open or (n >= self._video_from and ring.starts_here(frame))
             queued += n >= self._since_number and (is_open or frame.kind is not FrameKind.VIDEO)
         return queued
+
+
+def _is_up_to(entry: Entry, had: Origin) -> bool:
+    return entry.origin is not None and entry.origin[0] == had[0] and entry.origin[1] <= had[1]

@@ -6,7 +6,7 @@ from common.grid import FrameKind
 from common.sample import Sample, Track
 from muxer import sdp
 from muxer.mpegts import TsMuxer
-from muxer.ring import Entry, Ring
+from muxer.ring import Entry, Origin, Ring
 
 MEASURE_US = 2_000_000  # rates are measured over this long
 MEASURE_US_MIN = 500_000  # over less than this they would be noise
@@ -30,6 +30,7 @@ class Stream:
         self._muxer: TsMuxer | None = None
         self._measured: deque[tuple[int, int, bool]] = deque(maxlen=MEASURED_MAX)  # arrived, bytes, video
         self._sync_time_us: int | None = None
+        self._origin: Origin | None = None
 
     @property
     def muxer(self) -> TsMuxer | None:
@@ -48,14 +49,15 @@ class Stream:
         self.version += 1
         self.ring.has_video = any(not track.audio for track in tracks)
 
-    def write(self, sample: Sample, now_us: int) -> int:
-        """Mux a sample into the ring; returns the number of its frame. Raises MediaError."""
+    def write(self, sample: Sample, now_us: int, origin: Origin | None = None) -> int:
+        """Mux a sample into the ring; returns the number of its frame. Raises MediaError. origin: as in Entry."""
         if self._muxer is None:
             self.announce((Track(sample.codec),))
             assert self._muxer is not None
         frame = self._muxer.write(sample, now_us)
         self._measured.append((now_us, len(frame.data), frame.kind is FrameKind.VIDEO))
-        number = self.ring.append(Entry(frame, sample, now_us))
+        self._origin = origin
+        number = self.ring.append(Entry(frame, sample, now_us, origin))
         if self.ring.newest_sync == number:
             if self._sync_time_us is not None and sample.order_us > self._sync_time_us:
                 self.sync_interval_us = sample.order_us - self._sync_time_us
@@ -72,7 +74,7 @@ class Stream:
         frame = self._muxer.tick(now_us) if self._muxer is not None else None
         if frame is None:
             return False
-        self.ring.append(Entry(frame, None, now_us))
+        self.ring.append(Entry(frame, None, now_us, self._origin))
         return True
 
     def rates(self, now_us: int) -> tuple[float, int]:

@@ -34,7 +34,7 @@ from common.messages import (
 from common.poller import READ, Poller, wake
 from common.role import Role
 from muxer.fanout import Fanout, Parcel
-from muxer.intake import Intake
+from muxer.intake import Intake, arrival_us
 from muxer.ring import Limits
 from muxer.stream import Stream
 
@@ -175,7 +175,8 @@ class Worker:
             case SampleMessage():
                 sample = source.intake.sample(message, bytes(media))
                 if sample is not None:
-                    source.stream.write(sample, now_us())
+                    at_us = arrival_us(message, sample, now_us())
+                    source.stream.write(sample, at_us, (message.epoch, message.sequence))
                     self._touched[source.name] = None
                     self._counters["samples_in"] += 1
             case Announce():
@@ -277,7 +278,8 @@ class Worker:
                 source.fanout.refused(parcel)
 
     def _send_frame(self, source: _Source, parcel: Parcel) -> bool:
-        frame = source.stream.ring[parcel.number].frame
+        entry = source.stream.ring[parcel.number]
+        frame = entry.frame
         header = FrameMessage(
             stream=source.name,
             epoch=self._epoch,
@@ -294,6 +296,7 @@ class Worker:
             tickets=tuple(parcel.tickets),
             live=tuple(parcel.live),
             parked=tuple(parcel.parked),
+            sample=entry.origin,
         )
         if not self._send(parcel.server, header, frame.data):
             return False
@@ -338,7 +341,9 @@ class Worker:
         wanted = not source.on_demand or bool(source.fanout.viewers or source.describes)
         if wanted is not source.subscribed:
             source.subscribed = wanted
-            if not wanted:  # what is in the ring will be old when somebody comes again
+            if wanted:
+                source.intake.subscribed()
+            else:  # what is in the ring will be old when somebody comes again
                 source.stream.ring.clear()
             self._tell_capture(source, [SUBSCRIBE if wanted else UNSUBSCRIBE])
 

@@ -122,7 +122,7 @@ class Fanout:
             for viewer in list(self.streams[name].viewers):
                 ticket, room = viewer.flow.ticket, self._room(viewer)
                 if replaced:
-                    message = viewer.flow.muxer_replaced(room)
+                    message = viewer.flow.muxer_replaced(viewer.resume, room)
                 else:
                     message = viewer.flow.muxer_forgot(viewer.position, room)
                 self._settle(viewer, ticket, message)
@@ -336,7 +336,7 @@ class Fanout:
         if last is None:
             return
         dropped = frame.number - last.number - 1 if last.epoch == frame.epoch else 0
-        if dropped or last.epoch != frame.epoch:
+        if dropped or (last.epoch != frame.epoch and not last.is_resumed_by(frame)):
             if not viewer.spliced:
                 viewer.spliced = True
                 viewer.splices += 1

@@ -23,6 +23,7 @@ from common.messages import ReadStart, ReadStop
 from server.pacing import Room
 
 Position = tuple[int, int]  # epoch and number of a frame
+Resume = tuple[int, int, bool]  # as in ReadStart
 
 
 class Gate(Enum):
@@ -40,7 +41,7 @@ class Flow:
     key_frames_only: of video nothing else is asked for.
     """
 
-    __slots__ = ("_from_sync", "_tickets", "gate", "key_frames_only", "stream", "ticket", "viewer")
+    __slots__ = ("_is_replaced", "_resume", "_tickets", "gate", "key_frames_only", "stream", "ticket", "viewer")
 
     def __init__(self, viewer: int, stream: str, tickets: Iterator[int]) -> None:
         self.viewer = viewer
@@ -49,7 +50,8 @@ class Flow:
         self.ticket: int | None = None
         self.key_frames_only = False
         self._tickets = tickets
-        self._from_sync = False
+        self._is_replaced = False
+        self._resume: Resume | None = None
 
     @property
     def reading(self) -> bool:
@@ -74,7 +76,8 @@ class Flow:
 
     def took(self) -> None:
         """A frame came by ticket and was taken."""
-        self._from_sync = False
+        self._is_replaced = False
+        self._resume = None
 
     def live(self) -> None:
         """The ticket has caught up."""
@@ -85,9 +88,10 @@ class Flow:
         """The ticket gets nothing more. Only with an open ticket."""
         return self._open(after, room)
 
-    def muxer_replaced(self, room: Room | None) -> ReadStart | None:
+    def muxer_replaced(self, resume: Resume | None, room: Room | None) -> ReadStart | None:
         """Another muxer has the stream now: it knows of no ticket and no position."""
-        self._from_sync = True
+        self._is_replaced = True
+        self._resume = resume
         return self._open(None, room) if self.reading else None
 
     def muxer_forgot(self, after: Position | None, room: Room | None) -> ReadStart | None:
@@ -111,13 +115,20 @@ class Flow:
             return None
         self.gate = Gate.CATCHING_UP
         self.ticket = next(self._tickets)
-        if self._from_sync:
+        if self._is_replaced:
             after = None
         return ReadStart(
-            self.viewer, self.ticket, self.stream, after, room.bytes, room.delay_us, self.key_frames_only
+            self.viewer,
+            self.ticket,
+            self.stream,
+            after,
+            room.bytes,
+            room.delay_us,
+            self.key_frames_only,
+            self._resume,
         )
 
     def _shut(self, gate: Gate, after: Position | None) -> ReadStop | None:
         ticket, self.ticket = self.ticket, None
         self.gate = gate
-        return None if ticket is None else ReadStop(ticket, None if self._from_sync else after)
+        return None if ticket is None else ReadStop(ticket, None if self._is_replaced else after)

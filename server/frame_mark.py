@@ -5,15 +5,23 @@ from common.messages import FrameMessage
 
 
 class FrameMark(Mark):
-    """epoch, number: the frame's, as ReadStart and ReadStop name it. age_us: how old it was when it came here."""
+    """epoch, number: the frame's, as ReadStart and ReadStop name it. age_us: how old it was when it came here.
+    sample: as in FrameMessage."""
 
-    __slots__ = ("age_us", "epoch", "number")
+    __slots__ = ("age_us", "epoch", "number", "sample")
 
     def __init__(self, frame: FrameMessage, size: int, now_us: int) -> None:
         super().__init__(frame, size)
         self.epoch = frame.epoch
         self.number = frame.number
+        self.sample = frame.sample
         self.age_us = now_us - frame.time_us
+
+    def is_resumed_by(self, frame: FrameMessage) -> bool:
+        """Whether `frame`, of another muxer, holds the next sample."""
+        if self.sample is None or frame.sample is None:
+            return False
+        return self.sample[0] == frame.sample[0] and self.sample[1] + 1 == frame.sample[1]
 
     @property
     def position(self) -> tuple[int, int]:

@@ -7,7 +7,7 @@ the lane was sent since: so that a frame for a thousand viewers touches none of 
 from typing import Protocol
 
 from common.header_numbers import NONE, Offset
-from server.flow import Flow, Position
+from server.flow import Flow, Position, Resume
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
 from server.pacing import Pace, StreamRate
@@ -121,6 +121,12 @@ class Viewer:
         """Of the last frame it took."""
         last = self.last
         return None if last is None else last.position
+
+    @property
+    def resume(self) -> Resume | None:
+        """From where another muxer can go on."""
+        last = self.last
+        return None if last is None or last.sample is None else (*last.sample, not self.spliced)
 
     @property
     def frames_sent(self) -> int:

@@ -120,6 +120,47 @@ def test_who_is_new_is_told_the_tracks_and_the_state(
     second.socket.close()
 
 
+def test_who_is_new_is_given_what_came_since_the_sync_point(
+    context: sockets.Context, endpoint: str, publisher: Publisher, subscriber: Subscriber
+) -> None:
+    subscriber.subscribe()
+    heard(publisher)
+    publisher.begin((VIDEO,))
+    sent = [
+        Sample(b"no sync", 0, Codec.H264, False),
+        Sample(b"key", 1, Codec.H264),
+        Sample(b"p", 2, Codec.H264, False),
+    ]
+    for sample in sent:
+        publisher.publish(sample)
+    first = [subscriber.next() for _ in range(4)]
+    second = Subscriber(context, endpoint)
+    second.subscribe()
+    heard(publisher, 2)
+    publisher.publish(Sample(b"after", 3, Codec.H264, False))
+    assert second.next() == first[0]
+    for number, data in ((1, b"key"), (2, b"p")):
+        message, media = second.next()
+        assert isinstance(message, SampleMessage)
+        assert (message.sequence, message.repeated, media) == (number, True, data)
+    message, media = second.next()
+    assert isinstance(message, SampleMessage)
+    assert (message.sequence, message.repeated, media) == (3, False, b"after")
+    assert (publisher.samples, publisher.repeated) == (4, 2)
+    second.socket.close()
+
+
+def test_nothing_is_repeated_of_a_source_that_is_down(publisher: Publisher, subscriber: Subscriber) -> None:
+    publisher.begin((VIDEO,))
+    publisher.publish(Sample(b"key", 1, Codec.H264))
+    publisher.tell_state(False, "unplugged")
+    subscriber.subscribe()
+    heard(publisher)
+    assert isinstance(subscriber.next()[0], Announce)
+    assert isinstance(subscriber.next()[0], SourceState)
+    assert subscriber.is_empty()
+
+
 def test_a_change_of_tracks_is_of_the_same_life(publisher: Publisher, subscriber: Subscriber) -> None:
     subscriber.subscribe()
     heard(publisher)

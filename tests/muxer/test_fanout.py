@@ -1,14 +1,17 @@
 """Who is sent which frame: by example, and against a model of a server that takes, stops and loses at random."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
+from common.grid import FrameKind
 from common.messages import TICKETS_MAX, ReadStart, ReadStop
 from muxer.fanout import Fanout, Parcel
 from muxer.ring import Limits
 from muxer.stream import Stream
-from tests.muxer.frames import audio, video
+from tests.muxer.frames import audio, entry, video
 
 EPOCH = 77
 ROOM = 1 << 20
@@ -126,6 +129,65 @@ def test_a_position_of_another_life_starts_at_a_sync_point() -> None:
         stream.ring.append(video(sync=sync))
     fanout.read_start(b"s", ReadStart(1, 10, "door", (EPOCH + 1, 500), ROOM))
     assert [p.number for p in fanout.parcels()] == [1, 2]
+
+
+def repeat(stream: Stream, letters: str, first: int = 0, source: int = 5) -> None:
+    """Samples of a capture from number `first` on: S a sync picture, v a picture; c a clock reference between."""
+    number = first
+    for letter in letters:
+        made = video(sync=letter == "S")
+        if letter == "c":
+            made = entry(FrameKind.CLOCK)
+        stream.ring.append(replace(made, origin=(source, number - (letter == "c"))))
+        number += letter != "c"
+
+
+def resume(number: int, is_whole: bool = True, source: int = 5) -> ReadStart:
+    return replace(start(1, 10), resume=(source, number, is_whole))
+
+
+def test_a_viewer_of_another_muxer_misses_nothing_and_gets_nothing_twice() -> None:
+    fanout, stream, _ = make()
+    repeat(stream, "Svcvcvv")
+    fanout.read_start(b"s", resume(2))
+    assert addresses(fanout.parcels()) == [(5, False, [10], [], []), (6, False, [10], [10], [])]
+
+
+def test_also_where_the_samples_are_repeated_later() -> None:
+    fanout, stream, _ = make()
+    fanout.read_start(b"s", resume(2))
+    assert fanout.parcels() == []
+    repeat(stream, "Sv")
+    assert fanout.parcels() == []
+    repeat(stream, "vv", first=2)
+    assert addresses(fanout.parcels()) == [(3, False, [10], [10], [])]
+
+
+@pytest.mark.parametrize(
+    ("letters", "first", "message", "expected"),
+    [
+        ("SvvvSv", 0, resume(2, is_whole=False), [4, 5]),  # something was missing before: at a sync point
+        ("vvSv", 7, resume(2), [2, 3]),  # the ring does not hold what came next: as for anybody who is new
+        ("SvSv", 7, resume(2), [2, 3]),
+        ("Svvv", 0, resume(2, source=6), [0, 1, 2, 3]),  # of another life of the source
+    ],
+)
+def test_otherwise_it_starts_at_a_sync_point(
+    letters: str, first: int, message: ReadStart, expected: list[int]
+) -> None:
+    fanout, stream, _ = make()
+    repeat(stream, letters, first)
+    fanout.read_start(b"s", message)
+    assert [parcel.number for parcel in fanout.parcels()] == expected
+
+
+def test_a_position_of_this_muxer_counts_more() -> None:
+    fanout, stream, _ = make()
+    repeat(stream, "Svvv")
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    fanout.read_start(b"s", replace(start(1, 11, after=0), resume=(5, 2, True)))
+    assert [parcel.number for parcel in fanout.parcels()] == [1, 2, 3]
 
 
 def test_a_full_server_parks_its_readers_and_loses_nothing() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from common.messages import Announce, SampleMessage, SourceState
 from common.sample import Codec, Sample, Track
-from muxer.intake import KEY_FRAME_INTERVAL_US, Intake
+from muxer.intake import KEY_FRAME_INTERVAL_US, REPEATED_US_MAX, Intake, arrival_us
 
 VIDEO = Track(Codec.H264)
 AUDIO = Track(Codec.AAC)
@@ -84,3 +84,40 @@ def test_a_source_says_why_it_is_down() -> None:
     assert (intake.state, intake.reason) == ("down", "unplugged")
     intake.source_state(SourceState(True, ""))
     assert (intake.state, intake.reason) == ("waiting", "")
+
+
+def test_what_was_repeated_for_somebody_else_is_left_out() -> None:
+    intake = started(VIDEO)
+    for number in range(5):
+        assert intake.sample(message(number, sync=number == 0), b"x") is not None
+    intake.announce(Announce(1, (VIDEO,)))
+    for number in range(5):
+        repeated = SampleMessage(1, number, 1000 * number, None, Codec.H264, number == 0, repeated=True)
+        assert intake.sample(repeated, b"x") is None
+    assert intake.sample(message(5), b"x") is not None
+    assert (intake.samples_in, intake.samples_lost, intake.samples_unwanted) == (6, 0, 5)
+
+
+def test_who_subscribes_again_takes_what_is_repeated() -> None:
+    intake = started(VIDEO)
+    intake.sample(message(0, sync=True), b"x")
+    intake.sample(message(1), b"x")
+    intake.subscribed()
+    assert intake.sample(message(3), b"x") is None, "it comes before what is repeated"
+    intake.announce(Announce(1, (VIDEO,)))
+    taken = [intake.sample(message(number, sync=number == 0), b"x") for number in range(4)]
+    assert all(taken)
+    assert intake.samples_lost == 0
+
+
+def test_a_repeated_sample_came_when_it_was_due() -> None:
+    now_us = 30_000_000
+
+    def came_us(decode_us: int, repeated: bool = True) -> int:
+        said = SampleMessage(1, 0, decode_us + 7, decode_us, Codec.H264, True, repeated)
+        return arrival_us(said, Sample(b"x", decode_us + 7, Codec.H264, True, decode_us), now_us)
+
+    assert came_us(29_000_000) == 29_000_000
+    assert came_us(29_000_000, repeated=False) == now_us
+    assert came_us(now_us + 1) == now_us
+    assert came_us(now_us - REPEATED_US_MAX) == now_us

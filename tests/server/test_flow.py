@@ -13,13 +13,14 @@ from server.pacing import Room
 
 ROOM = Room(1000, 20_000)
 AFTER = (7, 3)
+RESUME = (5, 9, True)
 
 INPUTS = (
     "read_start", "read_start, full", "read_stop", "blocked", "drained", "took", "live", "parked", "parked, full",
     "muxer_replaced", "muxer_replaced, full", "muxer_forgot", "muxer_forgot, full", "lower", "lower, full",
 )  # fmt: skip
 START = ReadStart(1, 0, "cam", AFTER, *ROOM)
-FROM_SYNC = ReadStart(1, 0, "cam", None, *ROOM)
+FROM_SYNC = ReadStart(1, 0, "cam", None, *ROOM, resume=RESUME)
 STOP = ReadStop(0, AFTER)
 LOWERED = ReadStart(1, 0, "cam", AFTER, *ROOM, True)
 
@@ -64,7 +65,7 @@ def feed(flow: Flow, given_input: str) -> ReadStart | ReadStop | None:
         case "parked":
             return flow.parked(AFTER, room)
         case "muxer_replaced":
-            return flow.muxer_replaced(room)
+            return flow.muxer_replaced(RESUME, room)
         case "muxer_forgot":
             return flow.muxer_forgot(AFTER, room)
         case "lower":
@@ -127,11 +128,14 @@ def test_positions_of_another_muxer_are_not_named_until_a_frame_of_the_new_one_c
     assert stop.after is None
     again = flow.drained(AFTER, ROOM)
     assert again is not None
-    assert again.after is None
+    assert (again.after, again.resume) == (None, RESUME)
     flow.took()
     stop = flow.blocked(AFTER)
     assert stop is not None
     assert stop.after == AFTER
+    again = flow.drained(AFTER, ROOM)
+    assert again is not None
+    assert (again.after, again.resume) == (AFTER, None)
 
 
 def test_a_viewer_that_was_stopped_meanwhile_starts_at_a_sync_point_too() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from common.errors import MessageError
 from common.messages import Ended, Forget, ReadStart, ReadStop
@@ -268,6 +269,33 @@ def test_another_muxer(bench: Bench) -> None:
     assert peer.judge.frames == [(1, 0), (2, 0), (2, 1)]
     assert peer.judge.clock == 120_000 * 9 // 100
     assert viewer_of(peer).splices == 1
+
+
+def test_another_muxer_that_goes_on_with_the_next_sample_leaves_no_gap(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    frame = bench.source.frame()
+    sample = replace(frame.addressed(to_live=True, tickets=(ticket,), live=(ticket,)), sample=(5, 8))
+    bench.fanout.deliver(sample, frame.data)
+    bench.fanout.muxer_is_new(["cam"], replaced=True)
+    start = bench.heard(ReadStart)
+    assert (start.after, start.resume) == (None, (5, 8, True))
+    new = FrameSource(epoch=2, ssrc=99, sequence=4000, clock_base=12345, counters=[5, 6, 7, 8])
+    frame = new.frame(time_us=40_000)
+    addressed = frame.addressed(tickets=(start.ticket,), live=(start.ticket,))
+    bench.fanout.deliver(replace(addressed, sample=(5, 9)), frame.data)
+    peer.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0), (2, 0)]
+    assert viewer_of(peer).splices == 0
+
+
+def test_what_is_missing_is_said_to_another_muxer(bench: Bench) -> None:
+    _, ticket = bench.reader()
+    frames = [bench.source.frame(sync=number == 0) for number in range(3)]
+    for number in (0, 2):
+        message = replace(frames[number].addressed(tickets=(ticket,)), sample=(5, number))
+        bench.fanout.deliver(message, frames[number].data)
+    bench.fanout.muxer_is_new(["cam"], replaced=True)
+    assert bench.heard(ReadStart).resume == (5, 2, False)
 
 
 def test_endings_go_to_the_owner(bench: Bench) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from tests.support import judge
+from capture.recent import RECENT_US
+from tests.support import check_picture, judge
 from tests.support.check_picture import CheckClip
 from tests.support.instance import Instance
 from tests.support.viewers import HttpViewer, RtspViewer, Viewer
@@ -80,6 +82,26 @@ def test_there_are_pictures_again_soon(instance: Instance, role: str) -> None:
     shown_s = [packet.at_s for packet in viewer.rtp if judge.starts_video(packet)]
     longest_s = max(after - before for before, after in pairwise(shown_s))
     assert longest_s < 4.0
+
+
+def test_a_muxer_that_comes_back_is_given_what_it_missed(tmp_path: Path) -> None:
+    """A sync point every ten seconds only: a muxer that had to wait for one would take five, on average."""
+    clip = check_picture.make(tmp_path / "long.mp4", sync_every=250, b_pictures=2, audio=True)
+    with Instance(f"cam=mock:{clip.path}") as instance:
+        with RtspViewer(instance.rtsp("cam")) as viewer:
+            viewer.wait_bytes(100_000)
+            kill_and_wait(instance, "muxer")
+            viewer.wait_bytes(100_000)
+            with RtspViewer(instance.rtsp("cam")) as other:
+                other.wait_bytes(50_000)
+        until(lambda: instance.processes("capture")[0]["counters"]["samples_repeated"], 5, "a report of repeats")
+    judge_survivor(viewer, clip)
+    judge_survivor(other, clip)
+    shown_s = [packet.at_s for packet in viewer.rtp if judge.starts_video(packet)]
+    longest_s = max(after - before for before, after in pairwise(shown_s))
+    assert longest_s < 4.0
+    if longest_s < RECENT_US / 2e6:
+        judge.check_pictures(viewer.ts, clip, consecutive=True)
 
 
 def test_a_reconnecting_viewer_plays_after_the_server(instance: Instance, clip: CheckClip) -> None:
