@@ -8,9 +8,9 @@ class Counters(msgspec.Struct):
 
     connections_refused: beyond the limit. connections_overdue: closed for asking nothing, or never to the end.
     stale_frames: came for a ticket that had been shut. rtcp_ignored: came on an RTCP channel and was no RTCP.
-    udp_frames_lost: not, or not whole, taken by the kernel, one for each viewer, and why: udp_sends_refused: its
-    buffers were full; udp_errors: anything else. udp_unsegmented: viewers whose path wants each packet by itself.
-    udp_ignored: datagrams that came from no viewer.
+    udp_frames_lost: not sent, or not whole, one for each viewer, and why: udp_queues_full: they did not go out at
+    the pace that is set; udp_sends_refused: the kernel's buffers were full; udp_errors: anything else.
+    udp_unsegmented: viewers whose path wants each packet by itself. udp_ignored: datagrams from no viewer.
     """
 
     connections: int = 0
@@ -36,6 +36,7 @@ class Counters(msgspec.Struct):
     reports_received: int = 0
     rtcp_ignored: int = 0
     udp_frames_lost: int = 0
+    udp_queues_full: int = 0
     udp_sends_refused: int = 0
     udp_errors: int = 0
     udp_unsegmented: int = 0

@@ -193,7 +193,7 @@ class Fanout:
             self._regroup(stream, frame)
         for lane in list(stream.lanes.values()):
             data = buffers.get(lane.form)
-            for viewer in self._offer(lane.viewers, data, broken):
+            for viewer in self._offer(lane.viewers, data, broken, catching_up=False):
                 self._blocked(viewer)
             for viewer, _ in broken:
                 viewer.leave_lane()
@@ -218,7 +218,7 @@ class Fanout:
             by_form.setdefault(viewer.form(offset), {})[viewer.outlet] = viewer
         for wanted, viewers in by_form.items():
             data = buffers.get(wanted)
-            for viewer in self._offer(viewers, data, broken):
+            for viewer in self._offer(viewers, data, broken, catching_up=True):
                 del viewers[viewer.outlet]
                 self._blocked(viewer)
             for viewer, _ in broken:
@@ -232,11 +232,15 @@ class Fanout:
                     viewer.owner.started(viewer)
 
     def _offer(
-        self, viewers: dict[Outlet, Viewer], data: Buffer | Datagrams, broken: list[tuple[Viewer, OSError]]
+        self,
+        viewers: dict[Outlet, Viewer],
+        data: Buffer | Datagrams,
+        broken: list[tuple[Viewer, OSError]],
+        catching_up: bool,
     ) -> list[Viewer]:
         """Those who took nothing of it; who is broken is added to `broken`. All want it in the same form."""
         if isinstance(data, Datagrams):
-            offer_datagrams(cast("Collection[UdpOutlet]", viewers), data)
+            offer_datagrams(cast("Collection[UdpOutlet]", viewers), data, catching_up)
             late: list[TcpOutlet] = []
             faults: list[Broken] = []
         else:
@@ -290,6 +294,8 @@ class Fanout:
             return None
         if viewer.last is None:
             return FIRST_FRAME
+        if isinstance(viewer.outlet, UdpOutlet):
+            return Room(viewer.outlet.room_bytes)
         is_new = self._clock() - viewer.connected_us < self._age_max_us  # and has old frames before it anyway
         if viewer.pace is None or is_new:
             return Room(ROOM_BYTES)

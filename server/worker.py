@@ -21,6 +21,7 @@ from server.muxer_client import MuxerClient
 from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
+from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
 from server.viewers import Viewer
 
@@ -50,7 +51,8 @@ class Worker:
         self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
         self._figures_desk = FiguresDesk(role, now_us)
         udp_port = config.rtsp.udp_port + 2 * index if config.rtsp.udp_port else 0
-        self._udp = UdpPorts(*resolve(config.host), udp_port, self._poller, self._counters)
+        pacing = Pacing(config.rtsp.udp_pace_bps // 8, config.rtsp.udp_burst_bytes)
+        self._udp = UdpPorts(*resolve(config.host), udp_port, pacing, self._poller, self._counters, now_us)
         ports["udp"] = self._udp.ports[0]
         self._services = Services(
             config, self._poller, self._counters, self._fanout, self._muxers, self._reports,
@@ -72,6 +74,7 @@ class Worker:
                 self._muxers.tick()
                 self._reports.tick()
                 self._fanout.tick()
+                self._udp.tick()
                 now = now_us()
                 if now >= self._sweep_us:
                     self._sweep_us = now + SWEEP_INTERVAL_US
@@ -87,7 +90,7 @@ class Worker:
     def _wait_us(self) -> int:
         due = [
             self._muxers.due_us, self._fanout.due_us, self._sweep_us, self._reports.due_us,
-            self._figures_desk.due_us,
+            self._figures_desk.due_us, self._udp.due_us,
         ]  # fmt: skip
         return min(WAIT_US_MAX, min(at for at in due if at is not None) - now_us())
 

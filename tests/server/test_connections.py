@@ -21,6 +21,7 @@ from server.http_connection import HttpConnection
 from server.muxer_client import MuxerClient
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
+from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
 
 CONFIG = settings.from_document({"streams": {"cam": {"source": "test:"}}, "rtsp": {"session_timeout_s": 60}})
@@ -40,7 +41,7 @@ class Bench:
             logs.logger(), now_us,
         )  # fmt: skip
         self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us, 1_000_000)
-        self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, self.poller, self.counters)
+        self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, Pacing(0, 1500), self.poller, self.counters, now_us)
         self.services = Services(
             CONFIG, self.poller, self.counters, self.fanout, self.muxers,
             SenderReports(self.counters, now_us, now_us, "me"), FiguresDesk(role, now_us), self.udp,

@@ -10,18 +10,22 @@ from common.errors import SettingsError
 from common.poller import Poller
 from server.counters import Counters
 from server.datagrams import ts_datagrams
+from server.udp_backlog import Pacing
 from server.udp_outlet import UdpOutlet, UdpPorts, offer_datagrams
 from tests.support.frame_source import FrameSource, Judge
 from tests.support.udp_receiver import UdpReceiver
+
+UNPACED = Pacing(0, 1500)
 
 
 class Bench:
     """Ports, and one receiver."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", pacing: Pacing = UNPACED) -> None:
+        self.now_us = 0
         self.poller = Poller()
         self.counters = Counters()
-        self.udp = UdpPorts(socket.AF_INET, address, 0, self.poller, self.counters)
+        self.udp = UdpPorts(socket.AF_INET, address, 0, pacing, self.poller, self.counters, lambda: self.now_us)
         self.receiver = UdpReceiver()
         self.source = FrameSource()
         self.judge = Judge()
@@ -32,7 +36,7 @@ class Bench:
         return outlet
 
     def send(self, outlet: UdpOutlet, packets: int = 3) -> None:
-        offer_datagrams([outlet], ts_datagrams(self.source.frame(packets=packets).data))
+        offer_datagrams([outlet], ts_datagrams(self.source.frame(packets=packets).data), False)
 
     def close(self) -> None:
         self.udp.close()
@@ -52,7 +56,7 @@ def test_the_ports_are_an_even_one_and_the_next(bench: Bench) -> None:
     assert rtp % 2 == 0
     assert rtcp == rtp + 1
     with pytest.raises(SettingsError, match=rf"UDP port {rtp} of 127.0.0.1: .* rtsp.udp_port"):
-        UdpPorts(socket.AF_INET, "127.0.0.1", rtp, bench.poller, bench.counters)
+        UdpPorts(socket.AF_INET, "127.0.0.1", rtp, UNPACED, bench.poller, bench.counters, lambda: 0)
 
 
 @pytest.mark.parametrize("packets", [1, 30, 400, 2000])
@@ -168,6 +172,49 @@ def test_reports_are_heard_from_the_viewer_s_port_only(bench: Bench) -> None:
     assert bench.counters.udp_ignored == 3
 
 
+def test_what_is_beyond_the_burst_goes_out_at_the_pace() -> None:
+    bench = Bench(pacing=Pacing(1_000_000, 20_000))
+    outlet = bench.open()
+    assert bench.udp.due_us is None
+    frame = ts_datagrams(bench.source.frame(packets=1000).data)
+    offer_datagrams([outlet], frame, False)
+    small = ts_datagrams(bench.source.frame().data)
+    offer_datagrams([outlet], small, False)  # it stays behind the large one
+    got = 0
+    at_us: dict[int, int] = {}
+    while bench.udp.due_us is not None:
+        bench.receiver.rtp.settimeout(0.02)
+        try:
+            while True:
+                packet = bench.receiver.packet()
+                got += len(packet)
+                bench.judge.receive(b"$\0" + len(packet).to_bytes(2, "big") + packet)
+                at_us[bench.now_us] = got
+        except TimeoutError:
+            pass
+        bench.now_us = bench.udp.due_us
+        bench.udp.tick()
+    bench.receiver.watch(bench.judge, (1, 1))
+    assert all(got <= 20_000 + 1328 + at * 1_000_000 // 1_000_000 for at, got in at_us.items())
+    assert len(at_us) > 50
+    assert (bench.counters.udp_frames_lost, outlet.frames_lost) == (0, 0)
+    bench.close()
+
+
+def test_the_queue_is_bounded_and_ends_with_the_viewer() -> None:
+    bench = Bench(pacing=Pacing(1_000_000, 20_000))
+    outlet = bench.open()
+    frame = ts_datagrams(bench.source.frame(packets=1000).data)
+    assert outlet.room_bytes == 50_000
+    for _ in range(4):
+        offer_datagrams([outlet], frame, False)
+    assert bench.counters.udp_queues_full == outlet.frames_lost == 1  # each is 190 kB, and 500 kB may wait
+    assert outlet.room_bytes == 1
+    outlet.close()
+    assert bench.udp.due_us is None
+    bench.close()
+
+
 def test_media_comes_from_the_address_that_was_asked() -> None:
     bench = Bench("0.0.0.0")
     outlet = bench.open(local="127.0.0.9")
@@ -184,13 +231,13 @@ def test_ipv6() -> None:
         pytest.skip("no IPv6")
     poller, counters = Poller(), Counters()
     try:
-        udp = UdpPorts(socket.AF_INET6, "::", 0, poller, counters)
+        udp = UdpPorts(socket.AF_INET6, "::", 0, UNPACED, poller, counters, lambda: 0)
     except SettingsError:
         pytest.skip("no IPv6")
     with UdpReceiver() as receiver:
         outlet = udp.open(("::ffff:127.0.0.1", 1, 0, 0), ("::ffff:127.0.0.1", 2, 0, 0), receiver.ports)
         assert outlet is not None
-        offer_datagrams([outlet], ts_datagrams(FrameSource().frame(packets=300).data))
+        offer_datagrams([outlet], ts_datagrams(FrameSource().frame(packets=300).data), False)
         receiver.watch(Judge(), (1, 0))
         assert receiver.sources == {("127.0.0.1", udp.ports[0])}
     udp.close()
