@@ -6,6 +6,7 @@ example file `deploy/framegate.example.toml` explains every key; a test holds th
 
 import re
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,14 +15,21 @@ import tomli_w
 
 from common.errors import SettingsError
 from common.messages import STREAM_NAME_PATTERN
+from common.passwords import HASH_PATTERN
 
 STREAMS_MAX = 500
 PROCESSES_MAX = 64
 CPUS_MAX = 4096
+USERS_MAX = 1000
+PATTERNS_MAX = 100  # of streams, a user
+PASSWORD_CHARACTERS_MAX = 256
+USER_NAME_PATTERN = r"^[^:\"\\\x00-\x1f\x7f]{1,64}$"  # what Basic and Digest can carry
+REALM_PATTERN = r"^[^\"\\\x00-\x1f\x7f-\U0010ffff]{1,64}$"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=PROCESSES_MAX)]
 Ms = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+Patterns = Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=PATTERNS_MAX)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +138,46 @@ class Log(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Auth(Section, frozen=True):
+    """How users log in. Without `users` nobody has to.
+
+    digest: the hashes that Digest is offered with; basic: where passwords may go over the network as they are.
+    public: the streams, by pattern, that need no user. secret: signs challenges; empty: a new one at each start.
+    """
+
+    realm: Annotated[str, msgspec.Meta(pattern=REALM_PATTERN)] = "framegate"
+    digest: Literal["md5", "sha256", "both", "never"] = "md5"
+    basic: Literal["tls", "always", "never"] = "tls"
+    public: Patterns = []
+    secret: Annotated[str, msgspec.Meta(max_length=PASSWORD_CHARACTERS_MAX)] = ""
+
+    def is_public(self, stream: str) -> bool:
+        """Whether a stream needs no user."""
+        return _fits(stream, self.public)
+
+
+class User(Section, frozen=True):
+    """One user: his password in one or more of four forms (`common.passwords`), and what he may see.
+
+    streams: patterns of their names, as in a shell. stats: whether he may see the figures of the instance.
+    """
+
+    password: Annotated[str, msgspec.Meta(max_length=PASSWORD_CHARACTERS_MAX)] = ""
+    digest_md5: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?$")] = ""
+    digest_sha256: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
+    password_hash: Annotated[str, msgspec.Meta(pattern=HASH_PATTERN)] = ""
+    streams: Patterns = msgspec.field(default_factory=lambda: ["*"])
+    stats: bool = False
+
+    def may_watch(self, stream: str) -> bool:
+        """Whether he may see a stream."""
+        return _fits(stream, self.streams)
+
+
+def _fits(stream: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(stream, pattern) for pattern in patterns)
+
+
 class Config(Section, frozen=True):
     """The whole document. `runtime_dir` empty means the default of `deploy`."""
 
@@ -142,6 +190,10 @@ class Config(Section, frozen=True):
     viewer: Viewer = Viewer()
     capture: Capture = Capture()
     log: Log = Log()
+    auth: Auth = Auth()
+    users: Annotated[
+        dict[Annotated[str, msgspec.Meta(pattern=USER_NAME_PATTERN)], User], msgspec.Meta(max_length=USERS_MAX)
+    ] = {}
     streams: Annotated[
         dict[Annotated[str, msgspec.Meta(pattern=STREAM_NAME_PATTERN)], Stream],
         msgspec.Meta(max_length=STREAMS_MAX),
@@ -153,23 +205,29 @@ def from_document(document: dict[str, Any]) -> Config:
     try:
         return msgspec.convert(document, Config)
     except msgspec.ValidationError as error:
-        raise SettingsError(_fault_in_streams(document) or str(error)) from None
+        raise SettingsError(_fault_in_named(document) or str(error)) from None
 
 
-def _fault_in_streams(document: dict[str, Any]) -> str:
-    """The fault with the stream's name in its key path, where msgspec says `$.streams[...]`; else empty."""
-    streams = document.get("streams")
-    for name, stream in streams.items() if isinstance(streams, dict) else ():
-        if not re.search(STREAM_NAME_PATTERN, name):
-            return (
-                f"the stream name {name!r} is not 1 to 64 letters, digits and _ . - "
-                "of which the first is a letter or digit - at `$.streams`"
-            )
-        try:
-            msgspec.convert(stream, Stream)
-        except msgspec.ValidationError as error:
-            fault, at, path = str(error).partition(" - at `$")
-            return f"{fault} - at `$.streams.{name}{path if at else '`'}"
+_STREAM_NAME = "1 to 64 letters, digits and _ . - of which the first is a letter or digit"
+_USER_NAME = '1 to 64 characters other than : " and \\'
+_NAMED: tuple[tuple[str, str, str, str, type[Section]], ...] = (
+    ("streams", "stream", STREAM_NAME_PATTERN, _STREAM_NAME, Stream),
+    ("users", "user", USER_NAME_PATTERN, _USER_NAME, User),
+)
+
+
+def _fault_in_named(document: dict[str, Any]) -> str:
+    """The fault with the stream's or user's name in its key path, where msgspec says `[...]`; else empty."""
+    for section, what, pattern, rule, kind in _NAMED:
+        entries = document.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            if not re.search(pattern, name):
+                return f"the {what} name {name!r} is not {rule} - at `$.{section}`"
+            try:
+                msgspec.convert(entry, kind)
+            except msgspec.ValidationError as error:
+                fault, at, path = str(error).partition(" - at `$")
+                return f"{fault} - at `$.{section}.{name}{path if at else '`'}"
     return ""
 
 

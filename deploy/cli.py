@@ -1,18 +1,21 @@
 """The command `framegate`: settings from the command line, then the role, the supervisor, or a question."""
 
 import argparse
+import getpass
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+import tomli_w
 import zmq
 from rich.console import Console
 
 from common import config as settings
-from common import sockets, wire
+from common import passwords, sockets, wire
 from common.endpoints import control_endpoint
 from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, MessageError, SettingsError
 from common.figures import InstanceFigures
@@ -52,6 +55,11 @@ in the file, test: is served. Flags and sources override the file.
 
 The line `ready` and the URLs go to stdout, the log goes to stderr. SIGTERM or Ctrl-C ends everything.
 exit codes: 0 stopped as asked, 78 the settings are wrong, 1 any other fault
+"""
+_PASSWORD_EPILOG = """\
+Where the input is no terminal, its first line is the password.
+What is printed for Digest does not show the password, but lets in whoever has it: keep the file to yourself.
+With --basic not even that: but clients must then log in by Basic, over TLS (auth.basic).
 """
 
 
@@ -123,6 +131,17 @@ def _parser() -> argparse.ArgumentParser:
     checker.add_argument("file", metavar="FILE")
     checker.set_defaults(run=_check)
 
+    password = commands.add_parser(
+        "password", help="the lines that let a user in", epilog=_PASSWORD_EPILOG, formatter_class=plain,
+        description="Ask for a password and print a user's lines for the settings file.", allow_abbrev=False,
+    )  # fmt: skip
+    password.add_argument("user", metavar="USER")
+    password.add_argument(
+        "--realm", default=settings.Auth().realm, help="auth.realm of that file (default %(default)s)"
+    )
+    password.add_argument("--basic", action="store_true", help="a salted hash, for Basic alone")
+    password.set_defaults(run=_password)
+
     stats = commands.add_parser(
         "stats", help="the figures of a running instance", allow_abbrev=False,
         description="Show the figures of a running instance: processes, streams, viewers.",
@@ -172,6 +191,37 @@ def _check(arguments: argparse.Namespace) -> int:
     count = len(config.streams)
     print(f"{arguments.file}: ok, {count} {'stream' if count == 1 else 'streams'}")
     return EXIT_OK
+
+
+def _password(arguments: argparse.Namespace) -> int:
+    password = _asked_for(f"password of {arguments.user}: ")
+    print(user_lines(arguments.user, arguments.realm, password, basic_only=arguments.basic), end="")
+    return EXIT_OK
+
+
+def _asked_for(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass(prompt)
+    if getpass.getpass("the same again: ") != password:
+        raise SettingsError("these are two different passwords: try again")
+    return password
+
+
+def user_lines(user: str, realm: str, password: str, *, basic_only: bool) -> str:
+    """The settings of a user who may watch everything, TOML. Raises SettingsError."""
+    if not 0 < len(password) <= settings.PASSWORD_CHARACTERS_MAX:
+        raise SettingsError(f"a password has 1 to {settings.PASSWORD_CHARACTERS_MAX} characters")
+    if basic_only:
+        proof = {"password_hash": passwords.hash_password(password, secrets.token_bytes(passwords.SALT_BYTES))}
+    else:
+        proof = {
+            "digest_md5": passwords.digest_secret("MD5", user, realm, password),
+            "digest_sha256": passwords.digest_secret("SHA-256", user, realm, password),
+        }
+    users = {"users": {user: proof}}
+    settings.from_document({"auth": {"realm": realm}, **users})  # raises
+    return tomli_w.dumps(users)
 
 
 def _stats(arguments: argparse.Namespace) -> int:

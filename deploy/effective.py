@@ -53,6 +53,10 @@ def check(config: settings.Config) -> None:
             raise SettingsError(
                 f"core {strangers[0]} is not there; these are: {there} - at `$.limits.{role}.cpus`"
             )
+    for name, user in config.users.items():
+        fault = _password_fault(user, config.auth)
+        if fault:
+            raise SettingsError(f"{fault} (framegate password --help) - at `$.users.{name}`")
     if config.rtsp.port == config.http.port != 0:
         raise SettingsError(
             f"port {config.http.port} is asked for twice: RTSP and HTTP each need their own - at `$.http.port`"
@@ -62,6 +66,18 @@ def check(config: settings.Config) -> None:
             f"{config.processes.servers} servers have no two ports each from {config.rtsp.udp_port} on: choose a "
             "lower one - at `$.rtsp.udp_port`"
         )
+
+
+def _password_fault(user: settings.User, auth: settings.Auth) -> str:
+    """Why a user cannot log in, or not by all that his client may choose from; else empty."""
+    secrets = {"md5": user.digest_md5, "sha256": user.digest_sha256}
+    if not user.password and not user.password_hash and not any(secrets.values()):
+        return "this user has no password"
+    if user.password or (user.password_hash and not any(secrets.values())):
+        return ""
+    offered = {"md5": ("md5",), "sha256": ("sha256",), "both": ("md5", "sha256"), "never": ()}[auth.digest]
+    missing = [f"digest_{name}" for name in offered if not secrets[name]]
+    return f'auth.digest = "{auth.digest}" needs {" and ".join(missing)} of this user' if missing else ""
 
 
 def name_sources(texts: Sequence[str]) -> dict[str, str]:

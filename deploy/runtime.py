@@ -69,9 +69,11 @@ class RuntimeDirectory:
         os.close(self._lock)
 
     def write_settings(self, text: str) -> Path:
-        """Write the settings that the processes read; returns the file's path."""
+        """Write the settings that the processes read, passwords and all; returns the file's path."""
         path = self.path / SETTINGS_FILE
-        path.write_text(text, encoding="utf-8")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # the sweep has removed a former one
+        with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
         return path
 
     def _make(self) -> None:

@@ -5,6 +5,7 @@ Media never passes through here: a supervisor that is slow, or gone, hurts no pi
 """
 
 import os
+import secrets
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from deploy.systemd import Notifier
 
 FIGURES_AGE_MAX_US = 100_000  # many askers at once share one answer
 _MESSAGES_A_TURN_MAX = 1000
+_SECRET_BYTES = 32
 _Say = Callable[[str], None]
 
 
@@ -68,6 +70,7 @@ def serve(config: settings.Config, say: _Say, limits: policies.Limits | None = N
             runtime_dir=str(directory),
             rtsp=replace(config.rtsp, port=rtsp.getsockname()[1]),
             http=replace(config.http, port=http.getsockname()[1]),
+            auth=replace(config.auth, secret=config.auth.secret or secrets.token_hex(_SECRET_BYTES)),
         )
         settings_file = runtime.write_settings(settings.dump(config))
         limits = limits or policies.Limits(silence_us=config.processes.hung_after_ms * 1000)

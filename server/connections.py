@@ -10,6 +10,7 @@ from common.config import Config
 from common.errors import SettingsError
 from common.logs import Logger
 from common.poller import BROKEN, READ, WRITE, Poller
+from server.auth import Accounts
 from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
@@ -21,6 +22,7 @@ from server.viewers import Viewer
 
 RECEIVE_BYTES_MAX = 64 << 10  # at once
 REQUEST_US_MAX = 10_000_000  # from the first byte of a request to its last
+LOGIN_REFUSAL_US = 1_000_000  # at least: a wrong password is found out no faster on one connection
 LINGER_US = 1_000_000  # how long a last word may take to go out, and be read
 BACKLOG = 1024
 ACCEPTS_A_TURN_MAX = 256
@@ -31,11 +33,15 @@ _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Services:
-    """What a connection needs of its process. ports: where it listens, by "rtsp" and "http"."""
+    """What a connection needs of its process.
+
+    ports: where it listens, by "rtsp" and "http". accounts: of those who may log in; None: nobody has to.
+    """
 
     def __init__(
         self, config: Config, poller: Poller, counters: Counters, fanout: Fanout, muxers: MuxerClient,
         reports: SenderReports, figures: FiguresDesk, udp: UdpPorts, ports: dict[str, int], log: Logger,
+        accounts: Accounts | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.poller = poller
@@ -47,6 +53,7 @@ class Services:
         self.udp = udp
         self.ports = ports
         self.log = log
+        self.accounts = accounts
 
 
 class Connection:
@@ -69,6 +76,8 @@ class Connection:
         self._word_is_out = False
         self._flushed_bytes = 0
         self._progress_us = now_us()
+        self._held_until_us: int | None = None
+        self._held_word = b""
         self.outlet = TcpOutlet(sock, self._update)
         services.poller.add(self._fd, READ, self._on_events)
 
@@ -114,6 +123,17 @@ class Connection:
             except OSError as error:
                 self.broken(error)
 
+    @property
+    def held(self) -> bool:
+        """Whether nothing that the client says is acted on for a while."""
+        return self._held_until_us is not None
+
+    def refuse_login(self, answer: bytes) -> None:
+        """Send this when the client has waited for LOGIN_REFUSAL_US, and act on nothing until then."""
+        self.services.log.info("login_failed", peer=self.peer)
+        self._held_until_us = now_us() + LOGIN_REFUSAL_US
+        self._held_word = answer
+
     def finish(self) -> None:
         """Close when all is sent and the client has had LINGER_US to read it; what it still says is read over."""
         if self.finishing_us is None and not self.closed:
@@ -157,6 +177,11 @@ class Connection:
         elif self.overdue(now):
             self.services.counters.connections_overdue += 1
             self.finish()
+        elif self._held_until_us is not None and now >= self._held_until_us:
+            self._held_until_us = None
+            self.send(self._held_word)
+            if not self.closed:
+                self.drained()  # or let go: in both cases there may be something to do now
 
     def log_viewer(self, event: str, viewer: Viewer, **fields: object) -> None:
         """One line on a viewer of this connection."""
@@ -282,6 +307,11 @@ class Listener:
             counters.connections_accepted += 1
             connection = self._make(sock, peer, lambda closed: self.connections.pop(closed, None))
             self.connections[connection] = None
+
+
+def peer_host(peer: str) -> str:
+    """The address in "address:port"."""
+    return peer.rpartition(":")[0].strip("[]")
 
 
 def listen(host: str, port: int) -> socket.socket:

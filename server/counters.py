@@ -7,6 +7,8 @@ class Counters(msgspec.Struct):
     """All from the start of the process, but for the gauges `connections` and `muxers_up`.
 
     connections_refused: beyond the limit. connections_overdue: closed for asking nothing, or never to the end.
+    logins_failed: with a wrong password; logins_barred: not looked at, for too many of them from an address;
+    login_addresses_forgotten: more addresses than are counted.
     stale_frames: came for a ticket that had been shut. rtcp_ignored: came on an RTCP channel and was no RTCP.
     udp_frames_lost: not sent, or not whole, one for each viewer, and why: udp_queues_full: they did not go out at
     the pace that is set; udp_sends_refused: the kernel's buffers were full; udp_errors: anything else.
@@ -24,6 +26,9 @@ class Counters(msgspec.Struct):
     rtsp_errors: int = 0
     http_requests: int = 0
     http_errors: int = 0
+    logins_failed: int = 0
+    logins_barred: int = 0
+    login_addresses_forgotten: int = 0
     reply_queues_full: int = 0
     frames_in: int = 0
     frames_sent: int = 0

@@ -5,7 +5,8 @@ import socket
 from collections.abc import Callable
 
 from common.clock import now_us
-from server.connections import REQUEST_US_MAX, Connection, Services
+from server.auth import Login
+from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
 from server.http_requests import Ask, Close, HttpDialogue, Send, Step, Topic, index_page
 from server.viewers import Viewer
@@ -22,10 +23,15 @@ class HttpConnection(Connection):
         self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
     ) -> None:
         super().__init__(services, sock, peer, on_closed)
-        streams = list(services.config.streams)
         ports = services.ports
+        login = None
+        if services.accounts is not None:
+            host = peer_host(peer)  # a client that is asked to log in may come again by another connection
+            login = Login(services.accounts, host, host, now_us, secure=False, protected=True)
         self._dialogue = HttpDialogue(
-            streams, lambda host: index_page(streams, host, ports["rtsp"], ports["http"])
+            list(services.config.streams),
+            lambda streams, host: index_page(streams, host, ports["rtsp"], ports["http"]),
+            login,
         )
         self._viewer: Viewer | None = None
         self._question: int | None = None
@@ -88,22 +94,26 @@ class HttpConnection(Connection):
     def _go_on(self) -> None:
         """Do what the dialogue says; while replies wait in the socket, requests wait too."""
         requests = self._dialogue.requests
-        while not self.closed and self.finishing_us is None and not self.outlet.blocked:
+        while not (self.closed or self.finishing_us is not None or self.outlet.blocked or self.held):
             step = self._dialogue.next_step()
             if step is None:
                 break
             self._do(step)
         self.services.counters.http_requests += self._dialogue.requests - requests
         if not self.closed and self.finishing_us is None and not self._input_has_ended:
-            self.read_on(self._dialogue.streaming or not (self._dialogue.waiting or self.outlet.blocked))
+            waits = self._dialogue.waiting or self.outlet.blocked or self.held
+            self.read_on(self._dialogue.streaming or not waits)
 
     def _do(self, step: Step) -> None:
         services = self.services
         match step:
-            case Send(data, fault):
+            case Send(data, fault, late):
                 services.counters.http_errors += fault
                 self._waited_for_since_us = now_us()
-                self.send(data)
+                if late:
+                    self.refuse_login(data)
+                else:
+                    self.send(data)
             case Close():
                 self.finish()
             case Ask(topic=Topic.HEALTH):

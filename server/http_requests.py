@@ -17,6 +17,8 @@ from urllib.parse import unquote
 import h11
 import msgspec
 
+from server.auth import DENIALS, GRANTED, Login, Outcome, Verdict
+
 HEAD_BYTES_MAX = 16 << 10
 BODY_BYTES_MAX = 64 << 10  # of a request: nothing here wants one
 STREAM_SUFFIX = ".ts"
@@ -25,6 +27,8 @@ _TEXT = "text/plain; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
 _ERRORS = {
     400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
@@ -54,10 +58,11 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send this. fault: it is an error of the client's."""
+    """Send this. fault: it is an error of the client's. late: make it wait for it, and for all that follows."""
 
     data: bytes
     fault: bool = False
+    late: bool = False
 
 
 class Close(msgspec.Struct, frozen=True):
@@ -68,11 +73,18 @@ Step = Ask | Send | Close
 
 
 class HttpDialogue:
-    """One HTTP connection. index: gives the HTML of the page at `/`, for the Host that the client named."""
+    """One HTTP connection.
 
-    def __init__(self, streams: Sequence[str], index: Callable[[str], str]) -> None:
-        self._streams = frozenset(streams)
+    index: gives the HTML of the page at `/`, for these streams, and the Host that the client named. login: who may
+    have which of them, and the figures; None: everybody all.
+    """
+
+    def __init__(
+        self, streams: Sequence[str], index: Callable[[Sequence[str], str], str], login: Login | None = None
+    ) -> None:
+        self._streams = list(streams)
         self._index = index
+        self._login = login
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
         self._steps: list[Step] = []
         self._request: h11.Request | None = None
@@ -121,7 +133,9 @@ class HttpDialogue:
                 self._end()
         return self._steps.pop(0)
 
-    def respond(self, status: int, content_type: str, body: bytes, *fields: tuple[str, str]) -> None:
+    def respond(
+        self, status: int, content_type: str, body: bytes, *fields: tuple[str, str], late: bool = False
+    ) -> None:
         """The answer to Ask, or the shell's own error."""
         self.waiting = False
         headers = [("Server", "framegate"), ("Content-Type", content_type), ("Content-Length", str(len(body)))]
@@ -137,16 +151,16 @@ class HttpDialogue:
         if not head_only:
             data += self._h11.send(h11.Data(data=body)) or b""
         data += self._h11.send(h11.EndOfMessage()) or b""
-        self._steps.append(Send(data, fault=status >= 400))
+        self._steps.append(Send(data, status >= 400 and (late or status != 401), late))
         self._request = None
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
         else:
             self._end()
 
-    def fail(self, status: int, reason: str, *fields: tuple[str, str]) -> None:
+    def fail(self, status: int, reason: str, *fields: tuple[str, str], late: bool = False) -> None:
         """The answer to Ask where it is an error: a line that says why."""
-        self.respond(status, _TEXT, f"{reason}\n".encode(), *fields)
+        self.respond(status, _TEXT, f"{reason}\n".encode(), *fields, late=late)
 
     def stream_head(self) -> bytes:
         """The other answer to Ask for a stream: the head, behind which the connection is the stream's."""
@@ -175,17 +189,39 @@ class HttpDialogue:
         path = _path(request.target)
         topic = _topic(path)
         name = path[1:].removesuffix(STREAM_SUFFIX)
-        if path != "/" and (topic is None or (topic is Topic.STREAM and name not in self._streams)):
+        verdict = self._verdict(request, topic, name)
+        if verdict.outcome not in (Outcome.GRANTED, Outcome.FORBIDDEN):
+            status = DENIALS[verdict.outcome]
+            self.fail(status, verdict.outcome.value, *verdict.fields, late=verdict.late)
+        elif verdict.outcome is Outcome.FORBIDDEN and topic is not Topic.STREAM:
+            self.fail(403, verdict.outcome.value)
+        elif verdict.outcome is Outcome.FORBIDDEN or not self._is_there(path, topic, name):
             self.fail(404, f"{'no such stream' if topic else 'nothing here'}: see / for what there is")
         elif method not in (b"GET", b"HEAD"):
             self.fail(405, f"only {_METHODS}", ("Allow", _METHODS))
         elif topic is None:
             host = _header(request, b"host")
-            self.respond(200, _HTML, self._index(re.sub(r":\d*$", "", host)).encode())
+            streams = [name for name in self._streams if verdict.user is None or verdict.user.may_watch(name)]
+            self.respond(200, _HTML, self._index(streams, re.sub(r":\d*$", "", host)).encode())
         else:
             self.waiting = True
             agent = _header(request, b"user-agent")
             self._steps.append(Ask(topic, name if topic is Topic.STREAM else "", method == b"HEAD", agent))
+
+    def _verdict(self, request: h11.Request, topic: Topic | None, name: str) -> Verdict:
+        """On who asks for this; for what there is not, as for what there is."""
+        if self._login is None or topic is Topic.HEALTH:
+            return GRANTED
+        method, target = request.method.decode("ascii"), request.target.decode("latin-1")
+        authorization = _header(request, b"authorization")
+        if topic is Topic.STREAM:
+            return self._login.watch(name, method, target, authorization)
+        return self._login.enter(lambda user: topic is None or user.stats, method, target, authorization)
+
+    def _is_there(self, path: str, topic: Topic | None, name: str) -> bool:
+        if topic is Topic.STREAM:
+            return name in self._streams
+        return topic is not None or path == "/"
 
     def _refuse(self, status: int) -> None:
         """What came is no HTTP, or too much of it: say so if that is possible, and close."""
@@ -227,4 +263,4 @@ def _topic(path: str) -> Topic | None:
 
 def _header(request: h11.Request, name: bytes) -> str:
     """The first value of a header, or nothing."""
-    return next((value.decode("latin-1") for key, value in request.headers if key == name), "")
+    return next((value.decode("utf-8", "replace") for key, value in request.headers if key == name), "")

@@ -5,7 +5,8 @@ import socket
 from collections.abc import Callable
 
 from common.clock import now_us
-from server.connections import REQUEST_US_MAX, Connection, Services
+from server.auth import Login
+from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
 from server.rtcp import parse_reports
 from server.rtsp_message import Response, encode
@@ -28,13 +29,17 @@ class RtspConnection(Connection):
         super().__init__(services, sock, peer, on_closed)
         host, port = sock.getsockname()[:2]
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        login = None
+        if services.accounts is not None:
+            login = Login(services.accounts, peer_host(peer), peer, now_us, secure=False, protected=False)
         self._dialogue = Dialogue(
             services.config.streams,
             authority,
             services.config.rtsp.session_timeout_s,
             lambda: secrets.token_hex(8),
-            peer.rpartition(":")[0].strip("[]"),
+            peer_host(peer),
             self,
+            login,
         )
         self._ways: dict[Pair, UdpOutlet] = {}  # by the client's ports
         self._viewers: dict[str, Viewer] = {}  # by session
@@ -121,7 +126,7 @@ class RtspConnection(Connection):
     def _go_on(self) -> None:
         """Do what the dialogue says, until it has nothing more, or replies pile up."""
         requests = self._dialogue.requests
-        while not self.closed and self.finishing_us is None:
+        while not (self.closed or self.finishing_us is not None or self.held):
             if self.outlet.queued_bytes >= REPLIES_QUEUED_BYTES_MAX:
                 self.services.counters.reply_queues_full += 1
                 break
@@ -136,9 +141,12 @@ class RtspConnection(Connection):
     def _do(self, step: Step) -> None:
         services = self.services
         match step:
-            case Reply(data, fault):
+            case Reply(data, fault, late):
                 services.counters.rtsp_errors += fault
-                self.send(data)
+                if late:
+                    self.refuse_login(data)
+                else:
+                    self.send(data)
             case Describe(stream):
                 deadline_us = now_us() + services.config.viewer.source_wait_ms * 1000
                 self._question = services.muxers.describe(stream, deadline_us, self._answered)

@@ -21,6 +21,8 @@ Rules
 4. GET_PARAMETER and SET_PARAMETER without a body are keep-alives; we have no parameters (451).
 5. A SETUP of a session that does not play changes its transport (`rtsp_transport` has what can be chosen).
 6. Require and Proxy-Require: we have no options (551).
+7. DESCRIBE and SETUP want the right to the stream (`server.auth`). What follows names a session of this
+   connection, which only SETUP has made.
 """
 
 from collections.abc import Callable, Container
@@ -30,6 +32,7 @@ from typing import Protocol
 import msgspec
 
 from server import rtsp_message
+from server.auth import DENIALS, Login, Outcome
 from server.rtsp_headers import (
     LIVE_RANGE,
     Url,
@@ -89,10 +92,11 @@ class Ports(Protocol):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """Send this response. fault: it is an error."""
+    """Send this response. fault: it is an error. late: make the client wait for it, and for all that follows."""
 
     data: bytes
     fault: bool = False
+    late: bool = False
 
 
 class Describe(msgspec.Struct, frozen=True):
@@ -140,12 +144,13 @@ class Dialogue:
     """One control connection. See the module's docstring.
 
     streams: the names there are. authority: how to call ourselves where the client does not. new_session_id:
-    gives identifiers nobody can guess. peer: the client's address. ports: its UDP ports.
+    gives identifiers nobody can guess. peer: the client's address. ports: its UDP ports. login: who may have which
+    of the streams; None: everybody all.
     """
 
     def __init__(
         self, streams: Container[str], authority: str, timeout_s: int, new_session_id: Callable[[], str],
-        peer: str, ports: Ports,
+        peer: str, ports: Ports, login: Login | None = None,
     ) -> None:  # fmt: skip
         self._streams = streams
         self._peer = peer
@@ -153,6 +158,7 @@ class Dialogue:
         self._authority = authority
         self._timeout_s = timeout_s
         self._new_session_id = new_session_id
+        self._login = login
         self._reader = Reader()
         self._steps: list[Step] = []
         self._asked: tuple[Request, Url] | None = None
@@ -291,6 +297,8 @@ class Dialogue:
     def _describe(self, request: Request, url: Url) -> None:
         if url.whole_server:
             self._reply(request, 400)
+        elif (denial := self._denial(request, url)) is not None:
+            self._steps.append(denial)
         elif url.stream is None or url.stream not in self._streams:
             self._reply(request, 404)
         elif not accepts_sdp(request.headers.all("Accept")):
@@ -303,6 +311,10 @@ class Dialogue:
         offered = request.headers.all("Transport")
         if offered is None or url.whole_server:
             self._reply(request, 400)
+            return
+        denial = self._denial(request, url)
+        if denial is not None:
+            self._steps.append(denial)
             return
         if url.stream is None or url.stream not in self._streams:
             self._reply(request, 404)
@@ -326,6 +338,17 @@ class Dialogue:
             ("Session", format_session(session.id, self._timeout_s)),
         ]
         self._reply(request, 200, *fields)
+
+    def _denial(self, request: Request, url: Url) -> Reply | None:
+        """The answer to a client that may not have the stream, if there is one of this name; None: he may."""
+        if self._login is None:
+            return None
+        authorization = request.headers.get("Authorization")
+        verdict = self._login.watch(url.stream or "", request.method, request.url, authorization)
+        if verdict.outcome is Outcome.GRANTED:
+            return None
+        data = self._response(request, DENIALS[verdict.outcome], *verdict.fields)
+        return Reply(data, fault=verdict.outcome is not Outcome.CHALLENGED, late=verdict.late)
 
     def _play(self, request: Request, session: Session) -> None:
         given = request.headers.get("Range")
@@ -356,7 +379,9 @@ class Dialogue:
         return delivery
 
     def _reply(self, request: Request, status: int, *fields: tuple[str, str], body: str = "") -> None:
+        self._steps.append(Reply(self._response(request, status, *fields, body=body), fault=status != 200))
+
+    def _response(self, request: Request, status: int, *fields: tuple[str, str], body: str = "") -> bytes:
         cseq = parse_cseq(request.headers.get("CSeq") or "")
         echoed = [("CSeq", cseq)] if cseq is not None else []
-        response = Response(status, [*echoed, *fields], body.encode())
-        self._steps.append(Reply(encode(response), fault=status != 200))
+        return encode(Response(status, [*echoed, *fields], body.encode()))

@@ -1,5 +1,6 @@
 """The server process: the only event loop of the package."""
 
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from common.errors import SettingsError
 from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
 from common.poller import READ, Poller, wake
 from common.role import Role
+from server.auth import Accounts
 from server.connections import Connection, Listener, Services, listen, resolve
 from server.counters import Counters
 from server.fanout import Fanout
@@ -54,9 +56,13 @@ class Worker:
         pacing = Pacing(config.rtsp.udp_pace_bps // 8, config.rtsp.udp_burst_bytes)
         self._udp = UdpPorts(*resolve(config.host), udp_port, pacing, self._poller, self._counters, now_us)
         ports["udp"] = self._udp.ports[0]
+        self._accounts = None
+        if config.users:
+            secret = config.auth.secret or secrets.token_hex()
+            self._accounts = Accounts(config, secret.encode())
         self._services = Services(
             config, self._poller, self._counters, self._fanout, self._muxers, self._reports,
-            self._figures_desk, self._udp, ports, role.log,
+            self._figures_desk, self._udp, ports, role.log, self._accounts,
         )  # fmt: skip
         self._rtsp = Listener(self._services, rtsp, self._rtsp_connection, RTSP_REFUSAL)
         self._http = Listener(self._services, http, self._http_connection, HTTP_REFUSAL)
@@ -99,6 +105,10 @@ class Worker:
         self._http.sweep(now)
         self._counters.connections = len(self._rtsp.connections) + len(self._http.connections)
         self._counters.muxers_up = self._muxers.up
+        if self._accounts is not None:
+            self._counters.logins_failed = self._accounts.failures.failures
+            self._counters.logins_barred = self._accounts.failures.barred
+            self._counters.login_addresses_forgotten = self._accounts.failures.forgotten
         for stream in self._fanout.streams.values():
             for viewer in stream.viewers:
                 if viewer.unlogged_drops:

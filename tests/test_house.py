@@ -20,11 +20,12 @@ LINES_MAX = 400
 
 # Bytes, numbers and now_us in, values out. These must be; any other module whose docstring says Pure must be, too.
 PURE = {
-    "common": "adts annexb endpoints errors figures grid header_numbers messages sample source_spec sps wire",
+    "common": "adts annexb endpoints errors figures grid header_numbers messages passwords sample source_spec sps "
+    "wire",
     "capture": "camera_modes policy recent source sync_points timeline",
     "muxer": "carriage fanout mpegts packet_feed psi ring rtp sdp stream timeline",
-    "server": "datagrams flow frame_buffers frame_mark http_requests rtcp rtsp_headers rtsp_message rtsp_state "
-    "rtsp_transport udp_backlog",
+    "server": "auth auth_headers datagrams flow frame_buffers frame_mark http_requests login_failures nonces rtcp "
+    "rtsp_headers rtsp_message rtsp_state rtsp_transport udp_backlog",
     "deploy": "deaths policy",
 }
 PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load

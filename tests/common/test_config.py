@@ -95,6 +95,35 @@ def test_a_stream_name_is_a_path_a_file_name_and_a_log_word(stream: str) -> None
     assert str(fault.value).endswith("at `$.streams`")
 
 
+@pytest.mark.parametrize("user", ["", "a:b", 'a"b', "a\\b", "a\nb", "a" * 65])
+def test_a_user_name_is_what_basic_and_digest_can_carry(user: str) -> None:
+    with pytest.raises(SettingsError, match="user name") as fault:
+        from_document({"users": {user: {"password": "x"}}})
+    assert "\n" not in str(fault.value)
+    assert str(fault.value).endswith("at `$.users`")
+    for good in ("alice", "al ice", "jürgen@x.org"):
+        from_document({"users": {good: {"password": "x"}}})
+
+
+@pytest.mark.parametrize("key", ["password", "digest_md5", "digest_sha256", "password_hash", "streams"])
+def test_a_fault_shows_no_password(key: str) -> None:
+    for value in (["hunter2"] * 101, 5, "hunter2" * 50):
+        with pytest.raises(SettingsError, match=rf"\$\.users\.alice\.{key}`") as fault:
+            from_document({"users": {"alice": {key: value}}})
+        assert "hunter2" not in str(fault.value)
+
+
+def test_rights_by_pattern() -> None:
+    config = from_document(
+        {"users": {"a": {"streams": ["door", "yard*"]}, "b": {}}, "auth": {"public": ["l?bby"]}}
+    )
+    names = ["door", "doors", "Door", "yard", "yard-2", "lobby"]
+    assert [name for name in names if config.users["a"].may_watch(name)] == ["door", "yard", "yard-2"]
+    assert [name for name in names if config.users["b"].may_watch(name)] == names
+    assert [name for name in names if config.auth.is_public(name)] == ["lobby"]
+    assert not config.users["b"].stats
+
+
 @pytest.mark.parametrize("text", ["x", "[", "a = 1\na = 2", "a = '\x00'", "host = 'x\nport"])
 def test_what_is_not_toml_says_where(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^not TOML: .*(line \d+|end of document)"):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from common import passwords
+from common.config import load
 from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS
 from common.figures import InstanceFigures, ProcessFigures, StreamFigures, ViewerFigures
 from deploy import cli, tables
@@ -26,7 +28,8 @@ def framegate(*words: str, folder: Path | None = None, **environment: str) -> "s
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["serve", "--help"], ["check", "-h"], ["stats", "-h"], ["devices", "-h"]]
+    "words",
+    [["--help"], ["serve", "--help"], ["check", "-h"], ["stats", "-h"], ["devices", "-h"], ["password", "-h"]],
 )
 def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
@@ -42,7 +45,7 @@ def test_help_names_every_command_and_every_flag_of_serve(capsys: pytest.Capture
         with pytest.raises(SystemExit):
             cli.main(words)
     text = capsys.readouterr().out
-    commands = "serve capture muxer server devices check stats"
+    commands = "serve capture muxer server devices check password stats"
     flags = "[NAME=]SOURCE --config --host --rtsp-port --http-port --muxers --servers --runtime-dir"
     assert [word for word in f"{commands} {flags}".split() if word not in text] == []
 
@@ -150,6 +153,49 @@ class TestRoles:
     def test_devices_asks_capture(self, tmp_path: Path) -> None:
         self.make(tmp_path / "capture", "import sys\nprint(sys.argv[1:])")
         assert framegate("devices", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}").stdout == "['--devices']\n"
+
+
+class TestPassword:
+    def lines(self, monkeypatch: pytest.MonkeyPatch, *words: str, typed: str = "s3cret\n") -> int:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        return cli.main(["password", *words])
+
+    def test_what_it_prints_lets_in(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.lines(monkeypatch, "al ice", "--realm", "door") == EXIT_OK
+        assert self.lines(monkeypatch, "bob", "--basic") == EXIT_OK
+        printed = capsys.readouterr().out
+        assert "s3cret" not in printed
+        file = tmp_path / "f.toml"
+        file.write_text(f'[auth]\nrealm = "door"\ndigest = "both"\n{printed}')
+        users = load(file).users
+        assert users["al ice"].digest_md5 == passwords.digest_secret("MD5", "al ice", "door", "s3cret")
+        assert users["al ice"].digest_sha256 == passwords.digest_secret("SHA-256", "al ice", "door", "s3cret")
+        assert passwords.fits_hash("s3cret", users["bob"].password_hash)
+        assert cli.main(["check", str(file)]) == EXIT_OK
+
+    def test_no_salt_is_used_twice(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        printed = [self.lines(monkeypatch, "a", "--basic") or capsys.readouterr().out for _ in range(2)]
+        assert printed[0] != printed[1]
+
+    @pytest.mark.parametrize(("words", "typed", "fault"), [
+        (["a:b"], "x\n", "the user name 'a:b' is not"),
+        (["a"], "\n", "a password has 1 to 256 characters"),
+        (["a"], "", "a password has 1 to 256 characters"),
+        (["a"], "x" * 257, "a password has 1 to 256 characters"),
+        (["a", "--realm", 'a"b'], "x\n", "$.auth.realm"),
+    ])  # fmt: skip
+    def test_faults(
+        self, words: list[str], typed: str, fault: str,
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        assert self.lines(monkeypatch, *words, typed=typed) == EXIT_SETTINGS
+        said = capsys.readouterr().err
+        assert fault in said
+        assert len(said.splitlines()) == 1
 
 
 class TestStats:

@@ -1,13 +1,15 @@
 """The settings of `serve`: file, flags, sources."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import STREAMS_MAX, Config, Encode, Http, Rtsp, Stream
+from common.config import STREAMS_MAX, Config, Encode, Http, Rtsp, Stream, from_document
 from common.errors import SettingsError
+from common.passwords import hash_password
 from common.source_spec import NAME_CHARACTERS_MAX
 from deploy.effective import check, name_sources, settle
 
@@ -76,6 +78,26 @@ class TestCheck:
         with pytest.raises(SettingsError, match=r"port 7 is asked for twice"):
             check(Config(rtsp=Rtsp(port=7), http=Http(port=7)))
         check(Config(rtsp=Rtsp(port=0), http=Http(port=0)))
+
+    @pytest.mark.parametrize(
+        ("auth", "user", "fault"),
+        [
+            ({}, {}, "this user has no password"),
+            ({}, {"streams": ["*"], "stats": True}, "this user has no password"),
+            ({"digest": "sha256"}, {"digest_md5": "a" * 32}, 'auth.digest = "sha256" needs digest_sha256'),
+            ({"digest": "both"}, {"digest_md5": "a" * 32}, 'auth.digest = "both" needs digest_sha256'),
+            ({"digest": "md5"}, {"digest_sha256": "a" * 64}, 'auth.digest = "md5" needs digest_md5'),
+        ],
+    )
+    def test_a_user_who_could_not_log_in(self, auth: dict[str, Any], user: dict[str, Any], fault: str) -> None:
+        with pytest.raises(SettingsError, match=rf"{fault}.*framegate password --help.* - at `\$\.users\.alice`"):
+            check(from_document({"auth": auth, "users": {"alice": user}}))
+
+    @pytest.mark.parametrize("user", [{"password": "x"}, {"password_hash": hash_password("x", bytes(16))},
+                                      {"digest_md5": "a" * 32, "digest_sha256": "a" * 64}])  # fmt: skip
+    def test_a_user_who_can(self, user: dict[str, Any]) -> None:
+        for digest in ("md5", "sha256", "both", "never"):
+            check(from_document({"auth": {"digest": digest}, "users": {"alice": user}}))
 
     def test_what_is_well_passes(self) -> None:
         check(Config(streams={"a": Stream(source="mock:a.mp4", encode=Encode(bitrate_bps=0))}))

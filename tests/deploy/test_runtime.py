@@ -33,6 +33,14 @@ class TestDirectory:
             assert all(stat.S_IMODE(file.stat().st_mode) & 0o077 == 0 for file in path.iterdir())
         assert not path.exists()
 
+    def test_the_settings_are_for_our_user_alone_wherever_they_stand(self, tmp_path: Path) -> None:
+        (tmp_path / "framegate.toml").write_text("another's, for everybody to read")
+        with RuntimeDirectory(tmp_path) as runtime:
+            os.umask(0)
+            path = runtime.write_settings('password = "x"')
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert path.read_text() == 'password = "x"'
+
     def test_one_that_was_there_stays_without_what_was_ours(self, tmp_path: Path) -> None:
         path = tmp_path / "run"
         path.mkdir()

@@ -34,7 +34,7 @@ class Client:
     """Feeds a dialogue, answers its questions, and reads the answers with h11's client."""
 
     def __init__(self) -> None:
-        self.dialogue = HttpDialogue(STREAMS, lambda host: index_page(STREAMS, host, 8554, 8080))
+        self.dialogue = HttpDialogue(STREAMS, lambda names, host: index_page(names, host, 8554, 8080))
         self.asked: list[Ask] = []
         self.closed = False
         self.faults = 0
@@ -190,7 +190,7 @@ def test_head_of_a_stream() -> None:
 
 
 def test_a_stream_that_has_not_started() -> None:
-    dialogue = HttpDialogue(STREAMS, lambda _: "")
+    dialogue = HttpDialogue(STREAMS, lambda *_: "")
     dialogue.receive(b"GET /cam.ts HTTP/1.1\r\n" + HOST + b"\r\nGET /none HTTP/1.1\r\n" + HOST + b"\r\n")
     assert isinstance(dialogue.next_step(), Ask)
     assert dialogue.next_step() is None
