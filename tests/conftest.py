@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import check_picture, instance
 from tests.support.check_picture import CheckClip
+
+# A busy machine is slow now and then: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile("framegate", deadline=None)
+hypothesis.settings.load_profile("framegate")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

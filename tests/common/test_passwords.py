@@ -23,7 +23,7 @@ def test_digest_secrets_are_those_of_the_standard() -> None:
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_hash_fits_its_password_only(password: str) -> None:
     stored = hash_password(password, SALT)
     assert re.search(HASH_PATTERN, stored)
