@@ -42,7 +42,8 @@ class Stream:
         if tracks == self.tracks:
             return
         if self._muxer is None:
-            self._muxer = TsMuxer(tracks, ssrc=self._ssrc)
+            # Not from 0, which VLC takes for a packet that has come twice.
+            self._muxer = TsMuxer(tracks, ssrc=self._ssrc, sequence=self._ssrc >> 16 | 1)
         else:
             self._muxer.replace_tracks(tracks)
         self.tracks = tracks
