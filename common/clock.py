@@ -17,3 +17,8 @@ def now_us() -> int:
 def ticks_90k(time_us: int) -> int:
     """µs to ticks of 90 kHz, unwrapped. Rounds, so that ticks → µs → ticks is the identity."""
     return (time_us * 9 + 50) // 100
+
+
+def ticks(time_us: int, rate_hz: int) -> int:
+    """µs to ticks of any clock, unwrapped and rounded."""
+    return (time_us * rate_hz + 500_000) // 1_000_000

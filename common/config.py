@@ -16,6 +16,7 @@ import tomli_w
 from common.errors import SettingsError
 from common.messages import STREAM_NAME_PATTERN
 from common.passwords import HASH_PATTERN
+from common.sample import Payload
 
 STREAMS_MAX = 500
 PROCESSES_MAX = 64
@@ -119,12 +120,14 @@ class Encode(Section, frozen=True):
 class Stream(Section, frozen=True):
     """One stream: a source under a name.
 
-    `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it. `format` chooses
-    among the camera's own; "auto" prefers what needs no encoding.
+    `payload` is what its plain URL gives: MPEG-TS, or each track in its own RTP format; `/ts` and `/native` behind
+    the URL give either. `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it.
+    `format` chooses among the camera's own; "auto" prefers what needs no encoding.
     """
 
     source: str
     on_demand: bool = False
+    payload: Payload = Payload.TS
     width: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     height: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     fps: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0

@@ -1,7 +1,8 @@
-"""The layout of a frame as muxer and server share it, and the few things done to all its packets at once.
+"""The layout of a TS frame as muxer and server share it, and the few things done to all its packets at once.
 
-A *frame* is one sample muxed to MPEG-TS and packetised to RTP (RFC 2250: up to 7 TS packets a packet) with
-RTSP's interleaving header (RFC 2326 10.12) before each: one contiguous buffer, so that it is one system call.
+A *frame* of payload TS is one sample muxed to MPEG-TS and packetised to RTP (RFC 2250: up to 7 TS packets a
+packet) with RTSP's interleaving header (RFC 2326 10.12) before each: one contiguous buffer, so that it is one
+system call. (`common.rtp_rows` has the layout of native payloads.)
 
     row     $ channel length | RTP header | 7 × (TS header, 184 bytes)      16 + 7·188 = 1332 bytes
     frame   rows, the last one short (1 to 7 TS packets)
@@ -19,6 +20,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from common.sample import Payload
+
 TS_BYTES = 188
 TS_BODY_BYTES = 184
 TS_PER_RTP = 7  # 7 · 188 + 12 = 1328 bytes: within an Ethernet MTU with IP and UDP headers
@@ -27,6 +30,7 @@ INTERLEAVE_BYTES = 4
 LEAD_BYTES = INTERLEAVE_BYTES + RTP_HEADER_BYTES
 ROW_BYTES = LEAD_BYTES + TS_PER_RTP * TS_BYTES
 RTP_PAYLOAD_TYPE = 33  # MP2T, RFC 3551
+RATES_HZ = (90_000,)  # of its one RTP clock (RFC 2250 section 2)
 
 PAT_PID = 0x0000
 PMT_PID = 0x1000
@@ -78,26 +82,48 @@ class FrameKind(IntEnum):
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One muxed and packetised sample, whole.
+    """One packetised sample, whole: of all tracks in TS, or of one track natively.
 
     sync: a viewer can start with it (a CLOCK frame never is one, nor is an audio frame beside video).
     time_us: the sample's decoding time, µs; of a CLOCK frame, that of a sample that would be on time.
-    sequence, clock, ssrc: the RTP header of its first packet (every packet of a frame has the same clock).
+    sequences, clocks, ssrcs: of each RTP stream, by track (TS has one): the sequence number that its next packet
+    has, from this frame on; its clock at `time_us` (the RTP timestamp of a TS frame); its SSRC. rates_hz: of the
+    clocks.
     counters: the continuity counter that its first packet with payload has, or would have, on each of PIDS.
-    counts: how many packets with payload it has on each.
-    disposable: no other picture refers to this one. data: the rows.
+    counts: how many packets with payload it has on each. (Zeros in a native frame.)
+    disposable: no other picture refers to this one. packets: how many RTP packets, or rows, `data` has.
+    track: whose RTP stream they are of; 0 in TS.
     """
 
     kind: FrameKind
     sync: bool
     disposable: bool
     time_us: int
-    sequence: int
-    clock: int
-    ssrc: int
+    sequences: tuple[int, ...]
+    clocks: tuple[int, ...]
+    ssrcs: tuple[int, ...]
+    rates_hz: tuple[int, ...]
     counters: Counters
     counts: Counters
+    packets: int
     data: bytes | memoryview
+    payload: Payload = Payload.TS
+    track: int = 0
+
+    @property
+    def sequence(self) -> int:
+        """Of its first RTP packet."""
+        return self.sequences[self.track]
+
+    @property
+    def clock(self) -> int:
+        """Of its RTP stream at `time_us`."""
+        return self.clocks[self.track]
+
+    @property
+    def ssrc(self) -> int:
+        """Of its RTP packets."""
+        return self.ssrcs[self.track]
 
 
 def rtp_packets(size: int) -> int:

@@ -32,9 +32,9 @@ from typing import Annotated
 
 import msgspec
 
-from common.sample import TIME_US_MAX, Codec, Track
+from common.sample import TIME_US_MAX, TRACKS_MAX, Codec, Payload, Track
 
-VERSION = 1
+VERSION = 2
 STREAM_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"  # not $, which a newline may follow
 TICKETS_MAX = 4096  # viewers named in one message; more are split over several
 TEXT_MAX = 500
@@ -47,7 +47,8 @@ TimeUs = Annotated[int, msgspec.Meta(ge=-TIME_US_MAX, le=TIME_US_MAX)]
 StreamName = Annotated[str, msgspec.Meta(pattern=STREAM_NAME_PATTERN)]
 ProcessName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
-Tracks = Annotated[tuple[Track, ...], msgspec.Meta(min_length=1, max_length=2)]
+Tracks = Annotated[tuple[Track, ...], msgspec.Meta(min_length=1, max_length=TRACKS_MAX)]
+_EACH_TRACK = msgspec.Meta(min_length=1, max_length=TRACKS_MAX)
 Tickets = Annotated[tuple[U63, ...], msgspec.Meta(max_length=TICKETS_MAX)]
 
 
@@ -118,6 +119,7 @@ class Describe(Message, frozen=True, tag=22):
 
     request: U63
     stream: StreamName
+    payload: Payload = Payload.TS
 
 
 class Described(Message, frozen=True, tag=23):
@@ -127,6 +129,7 @@ class Described(Message, frozen=True, tag=23):
     stream: StreamName
     sdp: Annotated[str, msgspec.Meta(max_length=16384)]
     error: Text
+    payload: Payload = Payload.TS
 
 
 class ReadStart(Message, frozen=True, tag=24):
@@ -151,6 +154,7 @@ class ReadStart(Message, frozen=True, tag=24):
     delay_us: U32 = 0
     key_frames_only: bool = False
     resume: tuple[U63, U63, bool] | None = None
+    payload: Payload = Payload.TS
 
 
 class ReadStop(Message, frozen=True, tag=25):
@@ -167,11 +171,12 @@ class Forget(Message, frozen=True, tag=26):
 
 
 class FrameMessage(Message, frozen=True, tag=27):
-    """One frame, whole; its bytes (`common.grid` layout) are the next frame of the multipart message.
+    """One frame, whole; its bytes are the next frame of the multipart message, laid out as `common.grid` says for
+    payload TS, `common.rtp_rows` for native.
 
-    number counts the stream's frames from 0 in each epoch. kind: see `common.grid.FrameKind`.
-    sequence, clock, ssrc: the RTP header of its first packet. counters: the continuity counter of its first
-    packet of each of `common.grid.PIDS`; counts: how many packets with payload of each it holds.
+    number counts the frames of the stream in this payload from 0 in each epoch, which is the payload's own.
+    kind, sequences to packets: see `common.grid.Frame`. All tracks are in `sequences` to `rates_hz`, in the
+    order of the SDP's media; `track` is the one that this frame is of.
     to_live: it is for all live tickets of the stream on this server. tickets: and for these.
     live: which of `tickets` become live with this frame. parked: tickets, among `tickets` or not, that get
     nothing after this frame until the server opens new ones.
@@ -179,21 +184,45 @@ class FrameMessage(Message, frozen=True, tag=27):
     """
 
     stream: StreamName
+    payload: Payload
+    track: Annotated[int, msgspec.Meta(ge=0, lt=TRACKS_MAX)]
     epoch: U63
     number: U63
     kind: Annotated[int, msgspec.Meta(ge=0, le=2)]
     sync: bool
     time_us: TimeUs
-    sequence: U16
-    clock: U32
-    ssrc: U32
+    sequences: Annotated[tuple[U16, ...], _EACH_TRACK]
+    clocks: Annotated[tuple[U32, ...], _EACH_TRACK]
+    ssrcs: Annotated[tuple[U32, ...], _EACH_TRACK]
+    rates_hz: Annotated[tuple[U32, ...], _EACH_TRACK]
     counters: tuple[int, int, int, int]
     counts: tuple[int, int, int, int]
+    packets: Annotated[int, msgspec.Meta(ge=1, lt=1 << 20)]
     to_live: bool
     tickets: Tickets = ()
     live: Tickets = ()
     parked: Tickets = ()
     sample: tuple[U63, U63] | None = None
+
+    def __post_init__(self) -> None:
+        tracks = len(self.sequences)
+        if not self.track < tracks == len(self.clocks) == len(self.ssrcs) == len(self.rates_hz):
+            raise ValueError(f"track {self.track} of {tracks}")
+
+    @property
+    def sequence(self) -> int:
+        """Of its first RTP packet."""
+        return self.sequences[self.track]
+
+    @property
+    def clock(self) -> int:
+        """Of its RTP stream at `time_us`."""
+        return self.clocks[self.track]
+
+    @property
+    def ssrc(self) -> int:
+        """Of its RTP packets."""
+        return self.ssrcs[self.track]
 
 
 class Ended(Message, frozen=True, tag=28):

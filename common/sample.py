@@ -35,6 +35,18 @@ class Codec(StrEnum):
         return self not in VIDEO_CODECS
 
 
+class Payload(StrEnum):
+    """How a stream goes into RTP.
+
+    TS: all its tracks in one MPEG-TS on one RTP stream (RFC 2250). NATIVE: each track in its codec's own payload
+    format, on an RTP stream of its own.
+    """
+
+    TS = "ts"
+    NATIVE = "native"
+
+
+TRACKS_MAX = 2  # of a stream: one of video, one of audio
 VIDEO_CODECS = frozenset({Codec.H264, Codec.H265, Codec.MJPEG})
 
 

@@ -20,6 +20,7 @@ from common.grid import (
     AUDIO_PID,
     COUNTER_MASK,
     PIDS,
+    RATES_HZ,
     ROW_BYTES,
     TS_BODY_BYTES,
     TS_BYTES,
@@ -100,7 +101,7 @@ class TsMuxer:
         counters: Counters = (0, 0, 0, 0),
         version: int = 0,
     ) -> None:
-        self.ssrc = ssrc
+        self._ssrcs = (ssrc,)
         self.sequence = sequence
         self.counters = counters
         self.version = version & 31
@@ -184,7 +185,7 @@ class TsMuxer:
         tables = clock_us - self._tables_us >= TABLES_JOIN_US
         packets = (self._tables(clock_us, now_us) if tables else b"") + self._pcr_packet(clock_us, now_us)
         clock = ticks_90k(clock_us) % RTP_WRAP
-        data = packetise_ts(packets, clock=clock, sequence=self.sequence, ssrc=self.ssrc)
+        data = packetise_ts(packets, clock=clock, sequence=self.sequence, ssrc=self._ssrcs[0])
         return self._frame(FrameKind.CLOCK, False, True, clock_us + LEAD_US, clock, +tables, 0, 0, data)
 
     def _use(self, tracks: tuple[Track, ...], version: int) -> None:
@@ -237,7 +238,8 @@ class TsMuxer:
         sequence, counters = self.sequence, self.counters
         a, b, c, d = counters
         self.counters = a + tables & 15, b + tables & 15, c + video & 15, d + audio & 15
-        self.sequence = sequence - (-len(data) // ROW_BYTES) & 0xFFFF
+        packets = -(-len(data) // ROW_BYTES)
+        self.sequence = sequence + packets & 0xFFFF
         pcr_due_us, tables_due_us = self._pcr_now_us + PCR_INTERVAL_US, self._tables_now_us + TABLES_INTERVAL_US
         self.next_tick_us = pcr_due_us if pcr_due_us < tables_due_us else tables_due_us
         return Frame(
@@ -245,11 +247,13 @@ class TsMuxer:
             sync,
             disposable,
             time_us,
-            sequence,
-            clock,
-            self.ssrc,
+            (sequence,),
+            (clock,),
+            self._ssrcs,
+            RATES_HZ,
             counters,
             (tables, tables, video, audio),
+            packets,
             data,
         )
 

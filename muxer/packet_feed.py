@@ -1,7 +1,7 @@
 """Ready-made TS packets into frames, and their continuity after a splice (for `write_packet`). Pure."""
 
 from common.errors import MediaError
-from common.grid import TS_BYTES, Frame, FrameKind, rtp_packets
+from common.grid import RATES_HZ, TS_BYTES, Frame, FrameKind, rtp_packets
 from muxer.rtp import packetise_ts
 
 FLAG_SYNC = 0x0001
@@ -36,19 +36,22 @@ class PacketFeed:
         if not flags & FLAG_END:
             return None
         data = packetise_ts(bytes(self._packets), clock=clock, sequence=self._sequence, ssrc=self._ssrc)
+        packets = rtp_packets(len(data))
         frame = Frame(
             kind=FrameKind.AUDIO if self._flags & FLAG_AUDIO else FrameKind.VIDEO,
             sync=bool(self._flags & FLAG_SYNC),
             disposable=False,
             time_us=time_us,
-            sequence=self._sequence,
-            clock=clock,
-            ssrc=self._ssrc,
+            sequences=(self._sequence,),
+            clocks=(clock,),
+            ssrcs=(self._ssrc,),
+            rates_hz=RATES_HZ,
             counters=_NO_COUNTERS,
             counts=_NO_COUNTERS,
+            packets=packets,
             data=data,
         )
-        self._sequence = self._sequence + rtp_packets(len(data)) & 0xFFFF
+        self._sequence = self._sequence + packets & 0xFFFF
         self._packets.clear()
         self._flags = 0
         return frame

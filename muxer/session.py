@@ -26,12 +26,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from common import grid
+from common import grid, rtp_rows
 from common.clock import RTP_WRAP, now_us, ticks_90k
 from common.errors import MediaError, SessionError
 from common.grid import Frame
 from common.header_numbers import NONE, SEQUENCE_WRAP, Mark, Offset, next_offset, renumbered
-from common.sample import Sample, Track
+from common.sample import Payload, Sample, Track
 from muxer.mpegts import TsMuxer
 from muxer.packet_feed import Continuity, PacketFeed
 from muxer.ring import DropQueue, Entry, Limits
@@ -216,14 +216,15 @@ class MediaSession:
 
     def _send_frame(self, frame: Frame) -> None:
         data = renumbered(frame.data, frame, self._next_offset(frame))
-        for packet in grid.packets(data):
+        native = frame.payload is Payload.NATIVE
+        for packet in rtp_rows.packets(data) if native else grid.packets(data):
             self.on_send_packet(packet)
 
     def _send_ready_made(self, frame: Frame) -> None:
         if self.queue.splices != self._splices_seen:
             self._splices_seen = self.queue.splices
             self._continuity.splice()
-        sequence = (frame.sequence + self._next_offset(frame).sequence) % SEQUENCE_WRAP
+        sequence = (frame.sequence + self._next_offset(frame).of(0).sequence) % SEQUENCE_WRAP
         for packet in grid.packets(frame.data):
             own = bytearray(packet)
             own[2:4] = sequence.to_bytes(2, "big")

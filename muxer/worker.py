@@ -33,6 +33,7 @@ from common.messages import (
 )
 from common.poller import READ, Poller, wake
 from common.role import Role
+from common.sample import Payload
 from muxer.fanout import Fanout, Parcel
 from muxer.intake import Intake, arrival_us
 from muxer.ring import Limits
@@ -43,6 +44,7 @@ HOUSEKEEPING_US = 100_000
 SERVER_SILENT_US = 3_000_000  # a server says Hello five times a second
 TICK_US_MIN = 2_000  # between two rounds of clock references
 DESCRIBES_WAITING_MAX = 1000  # of one stream whose tracks are not known yet
+NO_NATIVE = "only MPEG-TS so far"
 SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
 
 
@@ -231,6 +233,8 @@ class Worker:
                 source = self._sources.get(message.stream)
                 if source is None:
                     self._send(identity, Ended(message.ticket, "no such stream"))
+                elif message.payload is not Payload.TS:
+                    self._send(identity, Ended(message.ticket, NO_NATIVE))
                 elif not source.fanout.read_start(identity, message):
                     self._counters["viewers_refused"] += 1
                     self._send(identity, Ended(message.ticket, "too many viewers"))
@@ -249,7 +253,9 @@ class Worker:
     def _describe(self, identity: bytes, message: Describe) -> None:
         source = self._sources.get(message.stream)
         if source is None:
-            self._send(identity, Described(message.request, message.stream, "", "no such stream"))
+            self._send(identity, Described(message.request, message.stream, "", "no such stream", message.payload))
+        elif message.payload is not Payload.TS:
+            self._send(identity, Described(message.request, message.stream, "", NO_NATIVE, message.payload))
         elif len(source.describes) >= DESCRIBES_WAITING_MAX:
             self._counters["describes_refused"] += 1
             self._send(identity, Described(message.request, message.stream, "", "too many requests"))
@@ -282,16 +288,20 @@ class Worker:
         frame = entry.frame
         header = FrameMessage(
             stream=source.name,
+            payload=frame.payload,
+            track=frame.track,
             epoch=self._epoch,
             number=parcel.number,
             kind=frame.kind,
             sync=frame.sync,
             time_us=frame.time_us,
-            sequence=frame.sequence,
-            clock=frame.clock,
-            ssrc=frame.ssrc,
+            sequences=frame.sequences,
+            clocks=frame.clocks,
+            ssrcs=frame.ssrcs,
+            rates_hz=frame.rates_hz,
             counters=frame.counters,
             counts=frame.counts,
+            packets=frame.packets,
             to_live=parcel.to_live,
             tickets=tuple(parcel.tickets),
             live=tuple(parcel.live),

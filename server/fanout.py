@@ -14,16 +14,17 @@ from common.errors import MessageError
 from common.grid import FrameKind
 from common.header_numbers import Offset, next_offset
 from common.messages import Ended, Forget, FrameMessage, Message, ReadStart, ReadStop
+from common.sample import Payload
 from common.wire import Buffer
 from server.counters import Counters
 from server.datagrams import Datagrams
 from server.flow import Flow, Gate
-from server.frame_buffers import Form, FrameBuffers, Framing, is_frame_size
+from server.frame_buffers import Form, FrameBuffers, Framing, check_frame
 from server.frame_mark import FrameMark
 from server.pacing import ROOM_BYTES, Pace, Room, socket_buffers
 from server.tcp_outlet import Broken, TcpOutlet, offer_to_all
 from server.udp_outlet import UdpOutlet, offer_datagrams
-from server.viewers import LiveStream, Outlet, Owner, Viewer
+from server.viewers import Channels, LiveStream, Outlet, Owner, Viewer
 
 FIRST_FRAME = Room(1)  # its first picture alone: those of all who join come before what others have to catch up
 OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
@@ -43,7 +44,9 @@ class Fanout:
         counters: Counters, clock: Callable[[], int], age_max_us: int,
         open_interval_us: int = OPEN_INTERVAL_US,
     ) -> None:  # fmt: skip
-        self.streams = {stream: LiveStream(stream) for stream in streams}
+        self.streams = {
+            (stream, payload): LiveStream(stream, payload) for stream in streams for payload in Payload
+        }
         self._name = name
         self._send = send
         self._counters = counters
@@ -64,12 +67,12 @@ class Fanout:
     # ---- what connections ask ---------------------------------------------------------------------------
 
     def add(
-        self, stream: str, owner: Owner, outlet: Outlet, framing: Framing, channels: tuple[int, int],
-        peer: str, user_agent: str,
+        self, stream: str, owner: Owner, outlet: Outlet, framing: Framing, channels: Channels,
+        peer: str, user_agent: str, payload: Payload = Payload.TS,
     ) -> Viewer:  # fmt: skip
-        """A new viewer of a stream there is; its gate is shut."""
-        live_stream = self.streams[stream]
-        flow = Flow(next(self._viewer_numbers), stream, self._ticket_numbers)
+        """A new viewer of a stream there is; its gate is shut. channels: as in `Viewer`."""
+        live_stream = self.streams[stream, payload]
+        flow = Flow(next(self._viewer_numbers), stream, self._ticket_numbers, payload)
         viewer_id = f"{self._name}-{flow.viewer}"
         viewer = Viewer(
             viewer_id, flow, live_stream, owner, outlet, framing, channels, peer, user_agent, self._clock()
@@ -118,8 +121,8 @@ class Fanout:
 
     def muxer_is_new(self, streams: Iterable[str], replaced: bool) -> None:
         """The muxer of these streams knows nothing of our tickets, or (replaced) is another altogether."""
-        for name in streams:
-            for viewer in list(self.streams[name].viewers):
+        for stream in [self.streams[name, payload] for name in streams for payload in Payload]:
+            for viewer in list(stream.viewers):
                 ticket, room = viewer.flow.ticket, self._room(viewer)
                 if replaced:
                     message = viewer.flow.muxer_replaced(viewer.resume, room)
@@ -135,9 +138,10 @@ class Fanout:
 
     def deliver(self, frame: FrameMessage, data: Buffer) -> None:
         """Send one frame to all it is for. Raises MessageError for one that is none of ours."""
-        stream = self.streams.get(frame.stream)
-        if stream is None or not is_frame_size(len(data)):
-            raise MessageError(f"a frame of {len(data)} bytes of the stream {frame.stream}")
+        stream = self.streams.get((frame.stream, frame.payload))
+        if stream is None:
+            raise MessageError(f"a frame of the stream {frame.stream}")
+        check_frame(frame, data)
         self._counters.frames_in += 1
         stream.has_video = stream.has_video or frame.kind == FrameKind.VIDEO
         if stream.rate.note(frame.epoch, frame.number, frame.time_us, len(data)):
@@ -193,6 +197,9 @@ class Fanout:
             self._regroup(stream, frame)
         for lane in list(stream.lanes.values()):
             data = buffers.get(lane.form)
+            if data is None:
+                lane.count(mark, 0)
+                continue
             for viewer in self._offer(lane.viewers, data, broken, catching_up=False):
                 self._blocked(viewer)
             for viewer, _ in broken:
@@ -218,7 +225,8 @@ class Fanout:
             by_form.setdefault(viewer.form(offset), {})[viewer.outlet] = viewer
         for wanted, viewers in by_form.items():
             data = buffers.get(wanted)
-            for viewer in self._offer(viewers, data, broken, catching_up=True):
+            late = self._offer(viewers, data, broken, catching_up=True) if data is not None else ()
+            for viewer in late:
                 del viewers[viewer.outlet]
                 self._blocked(viewer)
             for viewer, _ in broken:
@@ -227,7 +235,7 @@ class Fanout:
                 is_first = viewer.last is None
                 self._note_gap(viewer, frame)
                 viewer.flow.took()
-                viewer.took(mark, len(data), offsets[viewer])
+                viewer.took(mark, len(data or b""), offsets[viewer])
                 if is_first:
                     viewer.owner.started(viewer)
 

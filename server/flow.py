@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from common.messages import ReadStart, ReadStop
+from common.sample import Payload
 from server.pacing import Room
 
 Position = tuple[int, int]  # epoch and number of a frame
@@ -41,11 +42,14 @@ class Flow:
     key_frames_only: of video nothing else is asked for.
     """
 
-    __slots__ = ("_is_replaced", "_resume", "_tickets", "gate", "key_frames_only", "stream", "ticket", "viewer")
+    __slots__ = (
+        "_is_replaced", "_resume", "_tickets", "gate", "key_frames_only", "payload", "stream", "ticket", "viewer",
+    )  # fmt: skip
 
-    def __init__(self, viewer: int, stream: str, tickets: Iterator[int]) -> None:
+    def __init__(self, viewer: int, stream: str, tickets: Iterator[int], payload: Payload = Payload.TS) -> None:
         self.viewer = viewer
         self.stream = stream
+        self.payload = payload
         self.gate = Gate.CLOSED
         self.ticket: int | None = None
         self.key_frames_only = False
@@ -118,15 +122,9 @@ class Flow:
         if self._is_replaced:
             after = None
         return ReadStart(
-            self.viewer,
-            self.ticket,
-            self.stream,
-            after,
-            room.bytes,
-            room.delay_us,
-            self.key_frames_only,
-            self._resume,
-        )
+            self.viewer, self.ticket, self.stream, after, room.bytes, room.delay_us, self.key_frames_only,
+            self._resume, self.payload,
+        )  # fmt: skip
 
     def _shut(self, gate: Gate, after: Position | None) -> ReadStop | None:
         ticket, self.ticket = self.ticket, None

@@ -3,16 +3,18 @@
 from enum import Enum
 from typing import NamedTuple
 
-from common import grid
-from common.grid import LEAD_BYTES, ROW_BYTES, RTP_HEADER_BYTES, TS_BYTES
-from common.header_numbers import NONE, Offset, renumbered
+from common import grid, rtp_rows
+from common.errors import MessageError
+from common.grid import LEAD_BYTES, ROW_BYTES, TS_BYTES, Counters
+from common.header_numbers import NONE, Offset, RtpOffset, renumbered
 from common.messages import FrameMessage
+from common.sample import Payload
 from common.wire import Buffer
 from server.datagrams import Datagrams, ts_datagrams
 
 
 class Framing(Enum):
-    """What stands around the TS packets."""
+    """What stands around the payload."""
 
     INTERLEAVED = "rtsp-tcp"  # RTP in `$` frames
     TS = "http-ts"  # nothing
@@ -20,21 +22,33 @@ class Framing(Enum):
 
 
 class Form(NamedTuple):
-    """A framing, the `$` channel where it has one, and the numbers."""
+    """A framing, the `$` channel of each track, None for one that is not wanted, and the numbers."""
 
     framing: Framing
-    channel: int
+    channels: tuple[int | None, ...]
     offset: Offset
 
 
-SHARED = Form(Framing.INTERLEAVED, 0, NONE)  # as the muxer made it
+SHARED = Form(Framing.INTERLEAVED, (0,), NONE)  # as the muxer made it
 
 
-def form(framing: Framing, channel: int, offset: Offset) -> Form:
+def form(framing: Framing, channels: tuple[int | None, ...], offset: Offset) -> Form:
     """The form with nothing in it that its framing does not show, so that equal bytes have equal forms."""
     if framing is Framing.TS:
-        return Form(framing, 0, Offset(counters=offset.counters))
-    return Form(framing, channel if framing is Framing.INTERLEAVED else 0, offset)
+        return Form(framing, (0,), Offset(counters=offset.counters))
+    if framing is Framing.UDP:
+        channels = tuple(channel and 0 for channel in channels)
+    return Form(framing, channels, offset)
+
+
+def check_frame(frame: FrameMessage, data: Buffer) -> None:
+    """Raises MessageError where `data` is not laid out as `frame` says."""
+    if frame.payload == Payload.NATIVE:
+        is_whole = frame.packets == len(rtp_rows.walk(data))
+    else:
+        is_whole = is_frame_size(len(data)) and frame.packets == grid.rtp_packets(len(data))
+    if not is_whole:
+        raise MessageError(f"a frame of {len(data)} bytes and {frame.packets} packets of {frame.stream}")
 
 
 def is_frame_size(size: int) -> bool:
@@ -44,30 +58,33 @@ def is_frame_size(size: int) -> bool:
 
 
 class FrameBuffers:
-    """The forms of one frame. data: as it came from the muxer, of a size that `is_frame_size`."""
+    """The forms of one frame. data: as it came from the muxer, and as `check_frame` lets it pass."""
 
-    __slots__ = ("_by_form", "_data", "_frame")
+    __slots__ = ("_data", "_frame", "_made")
 
     def __init__(self, frame: FrameMessage, data: Buffer) -> None:
         self._frame = frame
         self._data = data
-        self._by_form: dict[Form, Buffer | Datagrams] = {SHARED: data}
+        self._made: dict[tuple[Framing, int, RtpOffset, Counters], Buffer | Datagrams] = {}
 
-    def get(self, wanted: Form) -> Buffer | Datagrams:
-        """The frame in the wanted form, which nobody may write to; Datagrams where the framing is UDP."""
-        found = self._by_form.get(wanted)
+    def get(self, wanted: Form) -> Buffer | Datagrams | None:
+        """The frame in the wanted form, which nobody may write to; Datagrams where the framing is UDP.
+
+        None: its track is not wanted.
+        """
+        track = self._frame.track
+        framing, channels, offset = wanted
+        channel = channels[track] if track < len(channels) else None
+        if channel is None:
+            return None
+        key = framing, channel, offset.of(track), offset.counters
+        found = self._made.get(key)
         if found is None:
-            found = self._by_form[wanted] = self._make(wanted)
+            found = self._made[key] = self._make(framing, channel, offset)
         return found
 
-    def _make(self, wanted: Form) -> Buffer | Datagrams:
-        framing, channel, offset = wanted
+    def _make(self, framing: Framing, channel: int, offset: Offset) -> Buffer | Datagrams:
         data = renumbered(self._data, self._frame, offset, channel)
         if framing is Framing.UDP:
             return ts_datagrams(data)
         return grid.without_rtp(data) if framing is Framing.TS else data
-
-
-def payload_octets(framing: Framing, framed_bytes: int, packets: int) -> int:
-    """The bytes of RTP payload in frames of `framed_bytes` with `packets` RTP packets."""
-    return framed_bytes - packets * (RTP_HEADER_BYTES if framing is Framing.UDP else LEAD_BYTES)

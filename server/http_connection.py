@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 
 from common.clock import now_us
+from common.sample import Payload
 from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
@@ -126,7 +127,7 @@ class HttpConnection(Connection):
             case Ask(topic=Topic.STREAM, stream=stream):
                 deadline_us = now_us() + services.config.viewer.source_wait_ms * 1000
                 self._question = services.muxers.describe(
-                    stream, deadline_us, lambda _, error: self._described(step, error)
+                    stream, Payload.TS, deadline_us, lambda _, error: self._described(step, error)
                 )
 
     def _figures_came(self, status: int, text: bytes) -> None:
@@ -146,7 +147,7 @@ class HttpConnection(Connection):
             self.send(self._dialogue.stream_head())
             if not step.head_only and not self.closed:
                 self._viewer = self.services.fanout.add(
-                    step.stream, self, self.outlet, Framing.TS, (0, 0), self.peer, step.user_agent
+                    step.stream, self, self.outlet, Framing.TS, ((0, 0),), self.peer, step.user_agent
                 )
                 self.log_viewer("viewer_started", self._viewer, user_agent=step.user_agent)
                 self.services.fanout.read_start(self._viewer)

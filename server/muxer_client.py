@@ -18,6 +18,7 @@ from common.errors import MessageError
 from common.logs import Logger
 from common.messages import Describe, Described, Ended, FrameMessage, Hello, Message, Welcome
 from common.poller import READ, Poller, wake
+from common.sample import Payload
 from server.counters import Counters
 
 HELLO_INTERVAL_US = 200_000
@@ -89,7 +90,7 @@ class MuxerClient:
             link.streams.append(stream)
         for link in self._links:
             self._connect(link)
-        self._questions: dict[str, _Question] = {}  # by stream
+        self._questions: dict[tuple[str, Payload], _Question] = {}
         self._requests = 0
         self._hello_us = 0
 
@@ -114,13 +115,13 @@ class MuxerClient:
         elif len(link.outbox) == 1:
             self._flush(link)
 
-    def describe(self, stream: str, deadline_us: int, answer: Answer) -> int:
-        """Ask for a stream's SDP. `answer` is called once, at the latest soon after the deadline."""
+    def describe(self, stream: str, payload: Payload, deadline_us: int, answer: Answer) -> int:
+        """Ask for a stream's SDP in a payload. `answer` is called once, at the latest soon after the deadline."""
         self._requests += 1
-        question = self._questions.get(stream)
+        question = self._questions.get((stream, payload))
         if question is None:
-            question = self._questions[stream] = _Question(self._requests)
-            self.send(stream, Describe(self._requests, stream))
+            question = self._questions[stream, payload] = _Question(self._requests)
+            self.send(stream, Describe(self._requests, stream, payload))
         question.askers[self._requests] = deadline_us, answer
         return self._requests
 
@@ -138,12 +139,12 @@ class MuxerClient:
         for link in self._links:
             self._flush(link)
             self._send_now(link, link.hello)
-        for stream, question in list(self._questions.items()):
+        for (stream, payload), question in list(self._questions.items()):
             for request, (deadline_us, answer) in list(question.askers.items()):
                 if now_us >= deadline_us and question.askers.pop(request, None) is not None:
                     answer("", f"the stream {stream} has not started: its source gives nothing yet")
             if not question.askers:
-                del self._questions[stream]  # whoever asks next asks anew
+                del self._questions[stream, payload]  # whoever asks next asks anew
 
     def drain(self, listener: Listener) -> bool:
         """Handle what has come, up to MESSAGES_A_TURN_MAX or TURN_US_MAX a muxer; whether there may be more."""
@@ -182,9 +183,10 @@ class MuxerClient:
         elif isinstance(message, Welcome):
             self._welcome(link, message, listener)
         elif isinstance(message, Described):
-            question = self._questions.get(message.stream)
+            asked = message.stream, message.payload
+            question = self._questions.get(asked)
             if question is not None and question.request == message.request:
-                del self._questions[message.stream]
+                del self._questions[asked]
                 for _, answer in question.askers.values():
                     answer(message.sdp, message.error)
         elif isinstance(message, Ended):
@@ -203,9 +205,9 @@ class MuxerClient:
         link.heard_us = now_us
         if replaced or silent:
             listener.muxer_is_new(link.streams, replaced)
-            for stream, question in self._questions.items():
+            for (stream, payload), question in self._questions.items():
                 if self._by_stream[stream] is link:
-                    self.send(stream, Describe(question.request, stream))
+                    self.send(stream, Describe(question.request, stream, payload))
 
     def _connect(self, link: _Link) -> None:
         """A new socket under a new identity: to the muxer this is another server, without viewers so far."""

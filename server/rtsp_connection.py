@@ -10,7 +10,8 @@ from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
 from server.rtcp import parse_reports
 from server.rtsp_message import Response, encode
-from server.rtsp_state import Close, Describe, Dialogue, End, Feedback, Pause, Play, Reply, Session, Step
+from server.rtsp_state import Dialogue
+from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Session, Step
 from server.rtsp_transport import Interleaved, Pair, Unicast
 from server.udp_outlet import UdpOutlet
 from server.viewers import Outlet, Viewer
@@ -33,7 +34,7 @@ class RtspConnection(Connection):
         if services.accounts is not None:
             login = Login(services.accounts, peer_host(peer), peer, now_us, secure=False, protected=False)
         self._dialogue = Dialogue(
-            services.config.streams,
+            {name: stream.payload for name, stream in services.config.streams.items()},
             authority,
             services.config.rtsp.session_timeout_s,
             lambda: secrets.token_hex(8),
@@ -147,16 +148,16 @@ class RtspConnection(Connection):
                     self.refuse_login(data)
                 else:
                     self.send(data)
-            case Describe(stream):
+            case Describe(stream, payload):
                 deadline_us = now_us() + services.config.viewer.source_wait_ms * 1000
-                self._question = services.muxers.describe(stream, deadline_us, self._answered)
+                self._question = services.muxers.describe(stream, payload, deadline_us, self._answered)
             case Play(session, user_agent):
                 self._play(session, user_agent)
             case Pause(session):
                 services.fanout.read_stop(self._viewers[session.id])
             case End(session):
                 self._end(session)
-            case Feedback(_, data):
+            case Feedback(data=data):
                 self._feedback(data)
             case Close(reason):
                 services.log.debug("connection_refused", peer=self.peer, reason=reason)
@@ -172,24 +173,29 @@ class RtspConnection(Connection):
 
     def _play(self, session: Session, user_agent: str) -> None:
         outlet: Outlet = self.outlet
-        framing, channels = Framing.INTERLEAVED, (0, 1)
-        match session.delivery:
-            case Interleaved(channels):
-                pass
-            case Unicast(client_ports):
-                framing = Framing.UDP
-                outlet = self._ways[client_ports]
-                outlet.on_report = self._feedback
+        framing = Framing.INTERLEAVED
+        channels: list[Pair | None] = []
+        for way in session.ways:
+            match way:
+                case Interleaved(pair):
+                    channels.append(pair)
+                case Unicast(client_ports):
+                    channels.append((0, 1))
+                    framing = Framing.UDP
+                    outlet = self._ways[client_ports]
+                    outlet.on_report = self._feedback
+                case None:
+                    channels.append(None)
         viewer = self._viewers.get(session.id)
         if viewer is not None and viewer.outlet is not outlet:  # a SETUP while it was paused: it begins anew
             self._remove(viewer)
             viewer = None
         if viewer is None:
             viewer = self._viewers[session.id] = self.services.fanout.add(
-                session.stream, self, outlet, framing, channels, self.peer, user_agent
+                session.stream, self, outlet, framing, tuple(channels), self.peer, user_agent, session.payload
             )
             self.log_viewer("viewer_started", viewer, transport=framing.value, user_agent=user_agent)
-        viewer.channels = channels
+        viewer.channels = tuple(channels)
         self.services.fanout.read_start(viewer)
 
     def _feedback(self, data: bytes) -> None:
@@ -204,8 +210,9 @@ class RtspConnection(Connection):
         if viewer is not None:
             self._remove(viewer)
             self.services.reports.stop(viewer)
-        if isinstance(session.delivery, Unicast):
-            self.release(session.delivery.client_ports)
+        for way in session.tracks.values():
+            if isinstance(way, Unicast):
+                self.release(way.client_ports)
 
     def _remove(self, viewer: Viewer) -> None:
         self.services.fanout.remove(viewer)

@@ -5,14 +5,29 @@ to answer then is `rtsp_state`'s to say.
 """
 
 import re
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
-TRACK = "stream=0"  # the only one: MPEG-TS carries picture and sound in one
+from common.sample import TRACKS_MAX, Payload
+
+# The controls of the SDP's media: MPEG-TS carries picture and sound in one, native payloads each in its own.
+TRACKS = {
+    "stream=0": (Payload.TS, 0),
+    **{f"track={track}": (Payload.NATIVE, track) for track in range(TRACKS_MAX)},
+}
 
 
 # ---- URLs -----------------------------------------------------------------------------------------------
+
+
+class Target(NamedTuple):
+    """What a URL names. payload: None for the stream's own; track: None for all of them."""
+
+    stream: str
+    payload: Payload | None = None
+    track: int | None = None
 
 
 class Url(msgspec.Struct, frozen=True):
@@ -26,10 +41,21 @@ class Url(msgspec.Struct, frozen=True):
     whole_server: bool = False
 
     @property
-    def stream(self) -> str | None:
-        """The stream it names, by itself or by its track; None where there is more in it, or nothing."""
-        name = self.path.removesuffix(f"/{TRACK}")
-        return name if name and "/" not in name else None
+    def target(self) -> Target | None:
+        """The stream, payload and track that it names; None where there is more in it, or nothing.
+
+        `NAME`, `NAME/ts` or `NAME/native`, and a track behind any of these.
+        """
+        name, *parts = self.path.split("/")
+        payload = track = None
+        if parts and parts[-1] in TRACKS:
+            payload, track = TRACKS[parts.pop()]
+        if parts and parts[0] in tuple(Payload):
+            chosen = Payload(parts.pop(0))
+            if payload not in (None, chosen):
+                return None
+            payload = chosen
+        return Target(name, payload, track) if name and not parts else None
 
 
 _URL = re.compile(r"(?:rtsp[su]?:)//(?P<authority>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
@@ -49,9 +75,10 @@ def parse_url(text: str) -> Url | None:
     return Url(authority, unquote(path).strip("/"))
 
 
-def base_url(authority: str, stream: str) -> str:
-    """The URL that a stream's track is relative to: Content-Base."""
-    return f"rtsp://{authority}/{stream}/"
+def base_url(authority: str, path: str) -> str:
+    """The URL that a stream's tracks are relative to: Content-Base. path: as in the client's URL."""
+    name, _, last = path.rpartition("/")
+    return f"rtsp://{authority}/{name if last in TRACKS else path}/"
 
 
 # ---- the small ones -------------------------------------------------------------------------------------

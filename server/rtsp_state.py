@@ -8,9 +8,10 @@ requests behind it wait in their place. A session (RFC 2326 A.2) belongs to the 
 
     (none) --SETUP--> READY --PLAY--> PLAYING --PAUSE--> READY;   TEARDOWN ends it in any state
 
-and is found by its Session header, never by the URL. Every stream has one track, so that PLAY and the others
-mean the same for the stream's URL and the track's. What clients do beside the standard and is put up with here:
-see `rtsp_headers`, the rules below, and `tests/golden/client_dialogues.json`.
+and is found by its Session header, never by the URL: PLAY and the others mean all tracks that were set up, by the
+stream's URL and by a track's alike. A stream in MPEG-TS has one track, in native payloads one or two. What clients
+do beside the standard and is put up with here: see `rtsp_headers`, the rules below, and
+`tests/golden/client_dialogues.json`.
 
 Rules
 -----
@@ -25,16 +26,14 @@ Rules
    connection, which only SETUP has made.
 """
 
-from collections.abc import Callable, Container
-from enum import Enum
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
-import msgspec
-
+from common.sample import TRACKS_MAX, Payload
 from server import rtsp_message
 from server.auth import DENIALS, Login, Outcome
 from server.rtsp_headers import (
     LIVE_RANGE,
+    Target,
     Url,
     accepts_sdp,
     base_url,
@@ -46,20 +45,14 @@ from server.rtsp_headers import (
     parse_url,
 )
 from server.rtsp_message import Malformed, Reader, Request, Response, encode
-from server.rtsp_transport import Delivery, Interleaved, Pair, Transport, Unicast, choose, parse_transports
+from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Session, State, Step
+from server.rtsp_transport import Delivery, Interleaved, Pair, Ports, Transport, Unicast, choose, parse_transports
 
 SESSIONS_MAX = 16  # of one connection
 FAULTS_MAX = 32  # malformed requests until the connection is closed
 
 METHODS = ("OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "SET_PARAMETER")
 OTHER_METHODS = ("ANNOUNCE", "RECORD", "REDIRECT")  # of RFC 2326, and not for us
-
-
-class State(Enum):
-    """Of a session."""
-
-    READY = "ready"
-    PLAYING = "playing"
 
 
 _ALWAYS = ("OPTIONS", "DESCRIBE", "TEARDOWN", "GET_PARAMETER", "SET_PARAMETER")
@@ -69,87 +62,16 @@ VALID_METHODS = {
 }
 
 
-class Session(msgspec.Struct):
-    """One viewer of one stream. delivery: how its media goes."""
-
-    id: str
-    stream: str
-    delivery: Delivery
-    state: State = State.READY
-
-
-class Ports(Protocol):
-    """The client's UDP ports that are ours to send to, until the session's `End`."""
-
-    def claim(self, client_ports: Pair) -> Pair | None:
-        """Our own for these; None where there are none, or these are another viewer's."""
-
-    def release(self, client_ports: Pair) -> None:
-        """The session has another way now."""
-
-
-# ---- steps ----------------------------------------------------------------------------------------------
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """Send this response. fault: it is an error. late: make the client wait for it, and for all that follows."""
-
-    data: bytes
-    fault: bool = False
-    late: bool = False
-
-
-class Describe(msgspec.Struct, frozen=True):
-    """Ask for the stream's SDP; answer by `described` or `refused`."""
-
-    stream: str
-
-
-class Play(msgspec.Struct, frozen=True):
-    """Open the session's gate; user_agent: the client's."""
-
-    session: Session
-    user_agent: str
-
-
-class Pause(msgspec.Struct, frozen=True):
-    """Shut the session's gate."""
-
-    session: Session
-
-
-class End(msgspec.Struct, frozen=True):
-    """The session is over: nothing more of it after its BYE, and its ports are free."""
-
-    session: Session
-
-
-class Feedback(msgspec.Struct, frozen=True):
-    """The client sent RTCP (or something else) on the session's RTCP channel."""
-
-    session: Session
-    data: bytes
-
-
-class Close(msgspec.Struct, frozen=True):
-    """Close the connection when all is sent. reason: for the log."""
-
-    reason: str
-
-
-Step = Reply | Describe | Play | Pause | End | Feedback | Close
-
-
 class Dialogue:
     """One control connection. See the module's docstring.
 
-    streams: the names there are. authority: how to call ourselves where the client does not. new_session_id:
-    gives identifiers nobody can guess. peer: the client's address. ports: its UDP ports. login: who may have which
-    of the streams; None: everybody all.
+    streams: the names there are, and the payload of each. authority: how to call ourselves where the client does
+    not. new_session_id: gives identifiers nobody can guess. peer: the client's address. ports: its UDP ports.
+    login: who may have which of the streams; None: everybody all.
     """
 
     def __init__(
-        self, streams: Container[str], authority: str, timeout_s: int, new_session_id: Callable[[], str],
+        self, streams: Mapping[str, Payload], authority: str, timeout_s: int, new_session_id: Callable[[], str],
         peer: str, ports: Ports, login: Login | None = None,
     ) -> None:  # fmt: skip
         self._streams = streams
@@ -162,6 +84,7 @@ class Dialogue:
         self._reader = Reader()
         self._steps: list[Step] = []
         self._asked: tuple[Request, Url] | None = None
+        self._media: dict[tuple[str, Payload], int] = {}  # how many there are, of what was described
         self._faults = 0
         self._closed = False
         self.sessions: dict[str, Session] = {}
@@ -209,8 +132,10 @@ class Dialogue:
         """The answer to Describe."""
         assert self._asked is not None
         (request, url), self._asked = self._asked, None
-        assert url.stream is not None
-        base = base_url(url.authority or self._authority, url.stream)
+        target = url.target
+        assert target is not None
+        self._media[target.stream, self._payload(target)] = sdp.count("\nm=")
+        base = base_url(url.authority or self._authority, url.path)
         fields = [("Content-Base", base), ("Content-Type", "application/sdp")]
         self._reply(request, 200, *fields, body=sdp)
 
@@ -224,9 +149,9 @@ class Dialogue:
 
     def _interleaved(self, event: rtsp_message.Interleaved) -> None:
         for session in self.sessions.values():
-            delivery = session.delivery
-            if isinstance(delivery, Interleaved) and delivery.channels[1] == event.channel:
-                self._steps.append(Feedback(session, event.data))
+            for track, delivery in session.tracks.items():
+                if isinstance(delivery, Interleaved) and delivery.channels[1] == event.channel:
+                    self._steps.append(Feedback(session, track, event.data))
 
     def _malformed(self, event: Malformed) -> None:
         self._faults += 1
@@ -295,17 +220,18 @@ class Dialogue:
             self._reply(request, 200, *([("Session", parse_session(given))] if given is not None else []))
 
     def _describe(self, request: Request, url: Url) -> None:
+        target = self._target(url)
         if url.whole_server:
             self._reply(request, 400)
         elif (denial := self._denial(request, url)) is not None:
             self._steps.append(denial)
-        elif url.stream is None or url.stream not in self._streams:
+        elif target is None:
             self._reply(request, 404)
         elif not accepts_sdp(request.headers.all("Accept")):
             self._reply(request, 406)
         else:
             self._asked = request, url
-            self._steps.append(Describe(url.stream))
+            self._steps.append(Describe(target.stream, self._payload(target)))
 
     def _setup(self, request: Request, url: Url, session: Session | None) -> None:
         offered = request.headers.all("Transport")
@@ -316,23 +242,28 @@ class Dialogue:
         if denial is not None:
             self._steps.append(denial)
             return
-        if url.stream is None or url.stream not in self._streams:
+        target = self._target(url)
+        if target is None:
             self._reply(request, 404)
             return
-        if session is not None and session.stream != url.stream:
+        payload, track = self._payload(target), target.track or 0  # who names none means the first
+        if track >= self._media.get((target.stream, payload), TRACKS_MAX):
+            self._reply(request, 404)
+            return
+        if session is not None and (session.stream, session.payload) != (target.stream, payload):
             self._reply(request, 459)
             return
         if session is None and len(self.sessions) >= SESSIONS_MAX:
             self._reply(request, 453)
             return
-        delivery = self._deliver(parse_transports(offered), session)
+        delivery = self._deliver(parse_transports(offered), session, payload, track)
         if delivery is None:
             self._reply(request, 461)
             return
         if session is None:
-            session = Session(self._new_session_id(), url.stream, delivery)
+            session = Session(self._new_session_id(), target.stream, payload, {})
             self.sessions[session.id] = session
-        session.delivery = delivery
+        session.tracks[track] = delivery
         fields = [
             ("Transport", delivery.text),
             ("Session", format_session(session.id, self._timeout_s)),
@@ -344,7 +275,9 @@ class Dialogue:
         if self._login is None:
             return None
         authorization = request.headers.get("Authorization")
-        verdict = self._login.watch(url.stream or "", request.method, request.url, authorization)
+        verdict = self._login.watch(
+            url.target.stream if url.target is not None else "", request.method, request.url, authorization
+        )
         if verdict.outcome is Outcome.GRANTED:
             return None
         data = self._response(request, DENIALS[verdict.outcome], *verdict.fields)
@@ -361,11 +294,27 @@ class Dialogue:
             session.state = State.PLAYING
             self._steps.append(Play(session, request.headers.get("User-Agent") or ""))
 
-    def _deliver(self, offered: list[Transport], session: Session | None) -> Delivery | None:
-        """What is taken of the offers; the session's former way is given up for another."""
-        others = [other.delivery for other in self.sessions.values() if other is not session]
-        taken = {channel for other in others if isinstance(other, Interleaved) for channel in other.channels}
-        former = session.delivery if session is not None else None
+    def _target(self, url: Url) -> Target | None:
+        """What the URL names, if there is such a stream."""
+        target = url.target
+        return target if target is not None and target.stream in self._streams else None
+
+    def _payload(self, target: Target) -> Payload:
+        return self._streams[target.stream] if target.payload is None else target.payload
+
+    def _deliver(
+        self, offered: list[Transport], session: Session | None, payload: Payload, track: int
+    ) -> Delivery | None:
+        """What is taken of the offers; the track's former way is given up for another.
+
+        So are those of the session's other tracks, if they were of another kind.
+        """
+        if payload is Payload.NATIVE:
+            offered = [transport for transport in offered if transport.lower == "TCP"]
+        tracks = session.tracks if session is not None else {}
+        former = tracks.get(track)
+        ways = [way for other in self.sessions.values() for way in other.tracks.values() if way is not former]
+        taken = {channel for way in ways if isinstance(way, Interleaved) for channel in way.channels}
         had = former if isinstance(former, Unicast) else None
 
         def claim(client_ports: Pair) -> Pair | None:
@@ -374,8 +323,13 @@ class Dialogue:
             return self._ports.claim(client_ports)
 
         delivery = choose(offered, self._peer, frozenset(taken), claim)
-        if had is not None and delivery is not None and delivery != had:
-            self._ports.release(had.client_ports)
+        if delivery is None:
+            return None
+        for number, way in list(tracks.items()):
+            if way is former or type(way) is not type(delivery):
+                del tracks[number]
+                if isinstance(way, Unicast) and way != delivery:
+                    self._ports.release(way.client_ports)
         return delivery
 
     def _reply(self, request: Request, status: int, *fields: tuple[str, str], body: str = "") -> None:

@@ -7,6 +7,7 @@ another is such a thing that cannot be.
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import msgspec
 
@@ -59,6 +60,17 @@ class Unicast(msgspec.Struct, frozen=True):
 
 
 Delivery = Interleaved | Unicast
+
+
+class Ports(Protocol):
+    """The client's UDP ports that are ours to send to, until the session's `End`."""
+
+    def claim(self, client_ports: Pair) -> Pair | None:
+        """Our own for these; None where there are none, or these are another viewer's."""
+
+    def release(self, client_ports: Pair) -> None:
+        """The session has another way now."""
+
 
 _LOWER = {"RTP/AVP": "UDP", "RTP/AVP/UDP": "UDP", "RTP/AVP/TCP": "TCP"}
 

@@ -3,9 +3,8 @@
 from collections import deque
 from collections.abc import Callable
 
-from common.clock import RTP_WRAP, ticks_90k
+from common.clock import RTP_WRAP, ticks
 from server.counters import Counters
-from server.frame_buffers import payload_octets
 from server.rtcp import goodbye, ntp_time, sender_report
 from server.viewers import Viewer
 
@@ -58,18 +57,24 @@ class SenderReports:
             self._counters.reports_sent += 1
 
     def _report(self, viewer: Viewer, make: Callable[[int, int, int, int, int, str], bytes]) -> bool:
-        """Whether it could be sent: if not, the viewer's owner has been told."""
-        last, offset = viewer.last, viewer.offset
+        """One of each track that the viewer has set up, of the same instant.
+
+        Whether they could be sent: if not, the viewer's owner has been told.
+        """
+        last = viewer.last
         assert last is not None
-        ssrc = last.ssrc if offset.ssrc is None else offset.ssrc
         passed_us = self._clock() - last.time_us  # since the frame, for the wall clock goes on
         if not 0 <= passed_us < AGE_MAX_US:
             passed_us = 0
-        clock = (last.clock + offset.clock + ticks_90k(passed_us)) % RTP_WRAP
-        octets = payload_octets(viewer.framing, viewer.bytes_sent, viewer.packets_sent)
-        data = make(ssrc, ntp_time(self._wall()), clock, viewer.packets_sent, octets, self._cname)
+        ntp = ntp_time(self._wall())
         try:
-            viewer.report(data)
+            for track, channels in enumerate(viewer.channels[: len(last.ssrcs)]):
+                if channels is None:
+                    continue
+                offset = viewer.offset.of(track)
+                ssrc = last.ssrcs[track] if offset.ssrc is None else offset.ssrc
+                clock = (last.clocks[track] + offset.clock + ticks(passed_us, last.rates_hz[track])) % RTP_WRAP
+                viewer.report(track, make(ssrc, ntp, clock, *viewer.rtp_sent(track), self._cname))
         except OSError as error:
             viewer.owner.broken(error)
             return False

@@ -7,6 +7,7 @@ the lane was sent since: so that a frame for a thousand viewers touches none of 
 from typing import Protocol
 
 from common.header_numbers import NONE, Offset
+from common.sample import TRACKS_MAX, Payload
 from server.flow import Flow, Position, Resume
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
@@ -16,6 +17,8 @@ from server.tcp_outlet import TcpOutlet
 from server.udp_outlet import UdpOutlet
 
 Outlet = TcpOutlet | UdpOutlet
+
+Channels = tuple[tuple[int, int] | None, ...]
 
 USER_AGENT_MAX = 200  # characters of it that are kept; Windows players send 150
 
@@ -36,34 +39,38 @@ class Owner(Protocol):
 class Lane:
     """The live viewers that get their frames in one form.
 
-    last: the frame that all of them took last. frames, packets, bytes: how much has gone through it.
+    last: the frame that all of them took last. frames, bytes: how much has gone through it; rtp: likewise, RTP
+    packets and bytes of their payload by track.
     """
 
-    __slots__ = ("bytes", "form", "frames", "last", "packets", "viewers")
+    __slots__ = ("bytes", "form", "frames", "last", "rtp", "viewers")
 
     def __init__(self, wanted: Form) -> None:
         self.form = wanted
         self.viewers: dict[Outlet, Viewer] = {}
         self.last: FrameMark | None = None
         self.frames = 0
-        self.packets = 0
         self.bytes = 0
+        self.rtp = [(0, 0)] * TRACKS_MAX
 
     def count(self, mark: FrameMark, size: int) -> None:
-        """All in it have taken this frame, of `size` bytes in its form."""
+        """All in it have taken this frame, of `size` bytes in its form; 0: of a track that they do not want."""
         self.last = mark
-        self.frames += 1
-        self.packets += mark.packets
-        self.bytes += size
+        if size:
+            self.frames += 1
+            self.bytes += size
+            packets, octets = self.rtp[mark.track]
+            self.rtp[mark.track] = packets + mark.packets, octets + mark.octets
 
 
 class LiveStream:
-    """One stream's viewers on this server. previous: the frame that all viewers in lanes took last."""
+    """One stream's viewers on this server, of one payload. previous: the frame that all in lanes took last."""
 
-    __slots__ = ("has_video", "lanes", "name", "previous", "rate", "viewers")
+    __slots__ = ("has_video", "lanes", "name", "payload", "previous", "rate", "viewers")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, payload: Payload = Payload.TS) -> None:
         self.name = name
+        self.payload = payload
         self.viewers: dict[Viewer, None] = {}  # a set that keeps its order
         self.lanes: dict[Form, Lane] = {}
         self.previous: FrameMark | None = None
@@ -74,20 +81,21 @@ class LiveStream:
 class Viewer:
     """One connection's use of one stream.
 
-    id: short, for figures and log. channels: of RTP and RTCP in `$` frames. offset: of its numbers at the frame it
+    id: short, for figures and log. channels: of RTP and RTCP in `$` frames, by track; None for one that it did not
+    set up. offset: of its numbers at the frame it
     took last. frames_dropped: left out for it by drops; unlogged_drops: of these, not yet in the log. pace: how
     fast it takes what it is given, None as long as it has not been behind.
     """
 
     __slots__ = (
-        "_bytes", "_frames", "_last", "_packets", "channels", "connected_us", "flow", "frames_dropped", "framing",
+        "_bytes", "_frames", "_last", "_rtp", "channels", "connected_us", "flow", "frames_dropped", "framing",
         "id", "lane", "number", "offset", "outlet", "owner", "pace", "paused", "peer", "spliced", "splices",
         "stream", "unlogged_drops", "user_agent",
     )  # fmt: skip
 
     def __init__(
         self, viewer_id: str, flow: Flow, stream: LiveStream, owner: Owner, outlet: Outlet,
-        framing: Framing, channels: tuple[int, int], peer: str, user_agent: str, now_us: int,
+        framing: Framing, channels: Channels, peer: str, user_agent: str, now_us: int,
     ) -> None:  # fmt: skip
         self.id = viewer_id
         self.number = flow.viewer
@@ -109,7 +117,8 @@ class Viewer:
         self.unlogged_drops = 0
         self.splices = 0
         self._last: FrameMark | None = None
-        self._frames = self._packets = self._bytes = 0  # less what its lane had been sent when it came
+        self._frames = self._bytes = 0  # less what its lane had been sent when it came
+        self._rtp = [(0, 0)] * TRACKS_MAX  # likewise
 
     @property
     def last(self) -> FrameMark | None:
@@ -133,10 +142,13 @@ class Viewer:
         """What it took."""
         return self._frames if self.lane is None else self._frames + self.lane.frames
 
-    @property
-    def packets_sent(self) -> int:
-        """RTP packets that it took."""
-        return self._packets if self.lane is None else self._packets + self.lane.packets
+    def rtp_sent(self, track: int) -> tuple[int, int]:
+        """The RTP packets of a track that it took, and the bytes of their payload."""
+        packets, octets = self._rtp[track]
+        if self.lane is None:
+            return packets, octets
+        more_packets, more_octets = self.lane.rtp[track]
+        return packets + more_packets, octets + more_octets
 
     @property
     def bytes_sent(self) -> int:
@@ -149,21 +161,26 @@ class Viewer:
         return self.outlet.unfinished_bytes + self.outlet.kernel_bytes
 
     def took(self, mark: FrameMark, size: int, offset: Offset) -> None:
-        """It took a frame that was for it by ticket, of `size` bytes in its form."""
+        """It took a frame that was for it by ticket, of `size` bytes in its form (0 as in `Lane.count`)."""
         self.offset = offset
         self._last = mark
-        self._frames += 1
-        self._packets += mark.packets
-        self._bytes += size
+        if size:
+            self._frames += 1
+            self._bytes += size
+            packets, octets = self._rtp[mark.track]
+            self._rtp[mark.track] = packets + mark.packets, octets + mark.octets
 
-    def report(self, data: bytes) -> None:
-        """Send it a compound RTCP packet. Raises OSError where its connection is broken."""
-        tcp = self.framing is Framing.INTERLEAVED
-        self.outlet.write(encode_interleaved(self.channels[1], data) if tcp else data)
+    def report(self, track: int, data: bytes) -> None:
+        """Send it a compound RTCP packet of one track. Raises OSError where its connection is broken."""
+        pair = self.channels[track]
+        if pair is not None:
+            tcp = self.framing is Framing.INTERLEAVED
+            self.outlet.write(encode_interleaved(pair[1], data) if tcp else data)
 
     def form(self, offset: Offset) -> Form:
         """The form of a frame for it at this offset."""
-        return form(self.framing, self.channels[0], offset)
+        channels = tuple(pair and pair[0] for pair in self.channels)
+        return form(self.framing, channels, offset)
 
     def join_lane(self) -> None:
         """Stand with those who get their frames in the same form."""
@@ -174,8 +191,8 @@ class Viewer:
         lane.last = self._last
         lane.viewers[self.outlet] = self
         self._frames -= lane.frames
-        self._packets -= lane.packets
         self._bytes -= lane.bytes
+        self._rtp = [(a - c, b - d) for (a, b), (c, d) in zip(self._rtp, lane.rtp, strict=True)]
         self.lane = lane
 
     def leave_lane(self) -> None:
@@ -185,8 +202,8 @@ class Viewer:
             return
         self._last = lane.last
         self._frames += lane.frames
-        self._packets += lane.packets
         self._bytes += lane.bytes
+        self._rtp = [(a + c, b + d) for (a, b), (c, d) in zip(self._rtp, lane.rtp, strict=True)]
         self.lane = None
         del lane.viewers[self.outlet]
         if not lane.viewers:

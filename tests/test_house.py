@@ -25,7 +25,7 @@ PURE = {
     "capture": "camera_modes policy recent source sync_points timeline",
     "muxer": "carriage fanout mpegts packet_feed psi ring rtp sdp stream timeline",
     "server": "auth auth_headers datagrams flow frame_buffers frame_mark http_requests login_failures nonces rtcp "
-    "rtsp_headers rtsp_message rtsp_state rtsp_transport udp_backlog",
+    "rtsp_headers rtsp_message rtsp_state rtsp_steps rtsp_transport udp_backlog",
     "deploy": "deaths policy",
 }
 PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load

@@ -22,7 +22,7 @@ from common.messages import (
     SourceState,
     Welcome,
 )
-from common.sample import TIME_US_MAX, Codec, Track
+from common.sample import TIME_US_MAX, TRACKS_MAX, Codec, Payload, Track
 
 U16 = st.integers(0, (1 << 16) - 1)
 U32 = st.integers(0, (1 << 32) - 1)
@@ -42,6 +42,12 @@ TRACKS = st.builds(
     channels=st.integers(0, 8),
     config=st.binary(max_size=30),
 )
+
+
+def each(tracks: int, numbers: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.tuples(*[numbers] * tracks)
+
+
 COUNTERS = st.tuples(*[st.integers(0, 15)] * 4)
 
 WITHOUT_MEDIA: st.SearchStrategy[Message] = st.one_of(
@@ -63,8 +69,11 @@ WITHOUT_MEDIA: st.SearchStrategy[Message] = st.one_of(
 )
 WITH_MEDIA: st.SearchStrategy[Message] = st.one_of(
     st.builds(SampleMessage, U63, U63, TIMES, st.none() | TIMES, st.sampled_from(Codec), st.booleans()),
-    st.builds(
-        FrameMessage, STREAMS, U63, U63, st.integers(0, 2), st.booleans(), TIMES, U16, U32, U32,
-        COUNTERS, COUNTERS, st.booleans(), TICKETS, TICKETS, TICKETS,
+    st.integers(1, TRACKS_MAX).flatmap(
+        lambda tracks: st.builds(
+            FrameMessage, STREAMS, st.sampled_from(Payload), st.integers(0, tracks - 1), U63, U63,
+            st.integers(0, 2), st.booleans(), TIMES, each(tracks, U16), each(tracks, U32), each(tracks, U32),
+            each(tracks, U32), COUNTERS, COUNTERS, st.integers(1, 9999), st.booleans(), TICKETS, TICKETS, TICKETS,
+        )
     ),
 )  # fmt: skip

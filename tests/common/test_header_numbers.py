@@ -3,14 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.header_numbers import NONE, Offset, next_offset
+from common.header_numbers import NONE, Offset, RtpOffset, next_offset
 from common.messages import FrameMessage
+from common.sample import Payload
 from server.frame_mark import FrameMark
 from tests.support.frame_source import FrameSource, SourceFrame
 
 COUNTER = st.integers(0, 15)
 OFFSETS = st.builds(
-    Offset,
+    lambda *values: Offset((RtpOffset(*values[:3]),), values[3]),
     st.integers(0, 65535),
     st.integers(0, (1 << 32) - 1),
     st.none() | st.just(9),
@@ -25,16 +26,15 @@ def mark(frame: SourceFrame) -> FrameMark:
 def own(offset: Offset, frame: FrameMessage) -> tuple[int, list[int], int]:
     """The sequence, counters and SSRC that the viewer gets `frame` with."""
     counters = [(a + b) % 16 for a, b in zip(frame.counters, offset.counters, strict=True)]
-    return (
-        (frame.sequence + offset.sequence) % 65536, counters, frame.ssrc if offset.ssrc is None else offset.ssrc
-    )  # fmt: skip
+    rtp = offset.of(frame.track)
+    return (frame.sequence + rtp.sequence) % 65536, counters, frame.ssrc if rtp.ssrc is None else rtp.ssrc
 
 
 def test_a_mark_is_where_the_next_frame_begins() -> None:
     source = FrameSource(sequence=65535, counters=[15, 0, 14, 3])
     first, second = source.frame(sync=True, packets=20), source.frame()
     found = mark(first)
-    assert (found.packets, found.sequence, found.counters) == (4, 3, (0, 1, 2, 3))
+    assert (found.packets, found.sequences, found.counters) == (4, (3,), (0, 1, 2, 3))
     assert found.position == (1, 0)
     assert found.is_followed_by(second.message)
     assert not found.is_followed_by(source.frame().message)
@@ -44,7 +44,7 @@ def test_a_mark_is_where_the_next_frame_begins() -> None:
 
 def test_the_first_frame_gives_its_numbers() -> None:
     frame = FrameSource(sequence=77).frame(sync=True)
-    assert next_offset(None, Offset(5, 6, 7, (1, 2, 3, 4)), frame.message) == NONE
+    assert next_offset(None, Offset((RtpOffset(5, 6, 7),), (1, 2, 3, 4)), frame.message) == NONE
 
 
 @given(OFFSETS, st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.integers(1, 30)), min_size=1, max_size=20))
@@ -82,15 +82,45 @@ def test_another_muxer_changes_nothing_for_the_viewer(offset: Offset, clock_base
     changed = next_offset(mark(last), offset, frame.message)
     counted = [(a + b) % 16 for a, b in zip(counters, last.message.counts, strict=True)]
     assert own(changed, frame.message) == ((sequence + 1) % 65536, counted, ssrc)
-    passed = (frame.message.clock + changed.clock - last.message.clock - offset.clock) % (1 << 32)
+    clocks = frame.message.clock + changed.of(0).clock, last.message.clock + offset.of(0).clock
+    passed = (clocks[0] - clocks[1]) % (1 << 32)
     assert passed == frames_lost * 3600
     assert next_offset(mark(frame), changed, new.frame().message) == changed
+
+
+def native(track: int, sequences: tuple[int, int], time_us: int, epoch: int = 1, ssrc: int = 5) -> FrameMessage:
+    """A frame of three packets, on clocks that begin with the muxer's life."""
+    clocks = time_us * 9 // 100 + 77 * epoch, time_us * 48 // 1000 + 99 * epoch
+    return FrameMessage(
+        "cam", Payload.NATIVE, track, epoch, 0, track, True, time_us, sequences, clocks, (ssrc, ssrc + 1),
+        (90_000, 48_000), (0, 0, 0, 0), (0, 0, 0, 0), 3, True,
+    )  # fmt: skip
+
+
+def test_what_is_left_out_of_one_track_does_not_move_the_other() -> None:
+    first = FrameMark(native(0, (10, 20), 0), 3 * 1344, 0)
+    assert (first.sequences, first.octets) == ((13, 20), 3 * 1328)
+    spliced = next_offset(first, NONE, native(1, (50, 23), 100_000))
+    assert spliced == Offset((RtpOffset((13 - 50) % 65536), RtpOffset((20 - 23) % 65536)))
+    last = FrameMark(native(1, (50, 23), 100_000), 3 * 116, 0)
+    assert next_offset(last, spliced, native(0, (50, 26), 120_000)) is spliced
+
+
+def test_another_muxer_changes_no_track_s_numbers_and_clock() -> None:
+    last = FrameMark(native(1, (10, 20), 0), 3 * 116, 0)
+    frame = native(0, (5000, 6000), 1_000_000, epoch=2, ssrc=8)
+    assert next_offset(last, NONE, frame) == Offset(
+        (
+            RtpOffset((10 - 5000) % 65536, (77 - 154) % (1 << 32), 5),
+            RtpOffset((23 - 6000) % 65536, (-99) % (1 << 32), 6),
+        )
+    )
 
 
 def test_the_ssrc_is_not_named_where_it_is_the_frames_own() -> None:
     a, b = FrameSource(epoch=1, ssrc=5), FrameSource(epoch=2, ssrc=6)
     first = a.frame(sync=True)
     to_b = next_offset(mark(first), NONE, b.frame(sync=True).message)
-    assert to_b.ssrc == 5
+    assert to_b.of(0).ssrc == 5
     back = next_offset(FrameMark(b.frame().message, 1332, 0), to_b, FrameSource(epoch=3, ssrc=5).frame().message)
-    assert back.ssrc is None
+    assert back.of(0).ssrc is None

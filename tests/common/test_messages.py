@@ -29,7 +29,7 @@ from common.messages import (
     SourceState,
     Welcome,
 )
-from common.sample import CONFIG_BYTES_MAX, TIME_US_MAX, Codec, Track
+from common.sample import CONFIG_BYTES_MAX, TIME_US_MAX, Codec, Payload, Track
 from common.wire import decode, encode
 
 U63_MAX = (1 << 63) - 1
@@ -38,32 +38,35 @@ U32_MAX = (1 << 32) - 1
 
 def frame(**changes: object) -> FrameMessage:
     fields: dict[str, object] = {
-        "stream": "a", "epoch": 1, "number": 2, "kind": 0, "sync": True, "time_us": 3, "sequence": 4, "clock": 5,
-        "ssrc": 6, "counters": (1, 2, 3, 4), "counts": (0, 1, 2, 3), "to_live": True,
+        "stream": "a", "epoch": 1, "number": 2, "kind": 0, "sync": True, "time_us": 3, "payload": Payload.TS,
+        "track": 0, "sequences": (4,), "clocks": (5,), "ssrcs": (6,), "rates_hz": (7,), "packets": 8,
+        "counters": (1, 2, 3, 4), "counts": (0, 1, 2, 3), "to_live": True,
     }  # fmt: skip
     return FrameMessage(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 GOLDEN = [
     (Announce(5, (Track(Codec.AAC, sample_rate_hz=48000, channels=2, config=b"\x11"),)),
-     "9201 93 01 05 91 97 a3616163 00 00 cb0000000000000000 cdbb80 02 c40111"),
-    (SampleMessage(1, 2, -3, None, Codec.H264, True), "9201 98 02 01 02 fd c0 a468323634 c3 c2"),
-    (SourceState(False, "gone"), "9201 93 03 c2 a4676f6e65"),
-    (KeyFrameRequest(), "9201 91 04"),
-    (Hello("server-0", 7), "9201 93 14 a87365727665722d30 07"),
-    (Welcome("muxer-0", 7), "9201 93 15 a76d757865722d30 07"),
-    (Describe(1, "a"), "9201 93 16 01 a161"),
-    (Described(1, "a", "v=0", ""), "9201 95 17 01 a161 a3763d30 a0"),
-    (ReadStart(1, 2, "a", (3, 4), 5, 6, True, (7, 8, True)), "9201 99 18 01 02 a161 920304 05 06 c3 930708c3"),
-    (ReadStop(2, None), "9201 93 19 02 c0"),
-    (Forget(1), "9201 92 1a 01"),
+     "9202 93 01 05 91 97 a3616163 00 00 cb0000000000000000 cdbb80 02 c40111"),
+    (SampleMessage(1, 2, -3, None, Codec.H264, True), "9202 98 02 01 02 fd c0 a468323634 c3 c2"),
+    (SourceState(False, "gone"), "9202 93 03 c2 a4676f6e65"),
+    (KeyFrameRequest(), "9202 91 04"),
+    (Hello("server-0", 7), "9202 93 14 a87365727665722d30 07"),
+    (Welcome("muxer-0", 7), "9202 93 15 a76d757865722d30 07"),
+    (Describe(1, "a"), "9202 94 16 01 a161 a27473"),
+    (Described(1, "a", "v=0", ""), "9202 96 17 01 a161 a3763d30 a0 a27473"),
+    (ReadStart(1, 2, "a", (3, 4), 5, 6, True, (7, 8, True)),
+     "9202 9a 18 01 02 a161 920304 05 06 c3 930708c3 a27473"),
+    (ReadStop(2, None), "9202 93 19 02 c0"),
+    (Forget(1), "9202 92 1a 01"),
     (frame(tickets=(8,), live=(8,), parked=()),
-     "9201 dc0011 1b a161 01 02 00 c3 03 04 05 06 9401020304 9400010203 c3 9108 9108 90 c0"),
-    (Ended(2, ""), "9201 93 1c 02 a0"),
-    (Ready("muxer", "muxer-0", 9, {"rtsp": 1}), "9201 95 28 a56d75786572 a76d757865722d30 09 81a47274737001"),
-    (Report("muxer", "muxer-0", 9, b"{}"), "9201 95 29 a56d75786572 a76d757865722d30 09 c4027b7d"),
-    (FiguresRequest(1), "9201 92 2a 01"),
-    (Figures(1, b"{}"), "9201 93 2b 01 c4027b7d"),
+     "9202 dc0015 1b a161 a27473 00 01 02 00 c3 03 9104 9105 9106 9107 9401020304 9400010203 08 c3 "
+     "9108 9108 90 c0"),
+    (Ended(2, ""), "9202 93 1c 02 a0"),
+    (Ready("muxer", "muxer-0", 9, {"rtsp": 1}), "9202 95 28 a56d75786572 a76d757865722d30 09 81a47274737001"),
+    (Report("muxer", "muxer-0", 9, b"{}"), "9202 95 29 a56d75786572 a76d757865722d30 09 c4027b7d"),
+    (FiguresRequest(1), "9202 92 2a 01"),
+    (Figures(1, b"{}"), "9202 93 2b 01 c4027b7d"),
 ]  # fmt: skip
 
 
@@ -101,8 +104,8 @@ EDGES = {
     "after": edge(lambda value: ReadStop(0, (value, 0)), U63_MAX),
     "viewer": edge(lambda value: Forget(value), U63_MAX),
     "kind": edge(lambda value: frame(kind=value), 2),
-    "rtp sequence": edge(lambda value: frame(sequence=value), 0xFFFF),
-    "clock": edge(lambda value: frame(clock=value), U32_MAX),
+    "rtp sequence": edge(lambda value: frame(sequences=(value,)), 0xFFFF),
+    "clock": edge(lambda value: frame(clocks=(value,)), U32_MAX),
     "tickets": edge(lambda count: frame(tickets=(1,) * count), TICKETS_MAX),
     "live": edge(lambda count: frame(live=(1,) * count), TICKETS_MAX),
     "parked": edge(lambda count: frame(parked=(1,) * count), TICKETS_MAX),
@@ -124,6 +127,14 @@ def test_limits_at_their_edge(what: str) -> None:
     header = encode(beyond, media)
     with pytest.raises(MessageError):
         decode(header)
+
+
+def test_a_frame_says_of_each_track_where_its_rtp_stream_stands() -> None:
+    both = frame(track=1, sequences=(1, 2), clocks=(3, 4), ssrcs=(5, 6), rates_hz=(7, 8))
+    assert (both.sequence, both.clock, both.ssrc) == (2, 4, 6)
+    for changes in ({"track": 1}, {"ssrcs": (5, 6)}, {"clocks": (5, 6)}, {"rates_hz": (5, 6)}):
+        with pytest.raises(ValueError, match="track"):
+            frame(**changes)
 
 
 @pytest.mark.parametrize(

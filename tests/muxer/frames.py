@@ -3,6 +3,8 @@
 from common.grid import Frame, FrameKind
 from muxer.ring import Entry
 
+NO_COUNTERS = (0, 0, 0, 0)
+
 
 def entry(
     kind: FrameKind = FrameKind.VIDEO,
@@ -12,7 +14,9 @@ def entry(
     disposable: bool = False,
 ) -> Entry:
     """A frame in the ring, with `size` bytes that mean nothing."""
-    frame = Frame(kind, sync, disposable, at_us, 0, 0, 0, (0, 0, 0, 0), (0, 0, 0, 0), bytes(size))
+    frame = Frame(
+        kind, sync, disposable, at_us, (0,), (0,), (0,), (90_000,), NO_COUNTERS, NO_COUNTERS, 1, bytes(size)
+    )
     return Entry(frame, None, at_us)
 
 

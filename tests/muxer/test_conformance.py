@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common import grid
 from common.clock import PTS_WRAP, RTP_WRAP, ticks_90k
 from common.grid import Frame, FrameKind
-from common.header_numbers import Mark, Offset, next_offset, renumbered
+from common.header_numbers import Mark, Offset, RtpOffset, next_offset, renumbered
 from common.sample import Codec, Sample, Track
 from muxer.mpegts import NEVER_US, STALLED_US, TsMuxer
 from tests.support.live import Arrival, late, merged, pictures, play, sounds
@@ -324,7 +324,7 @@ def test_any_selection_of_frames_can_be_numbered_through(
     """What a viewer gets after drops: one stream with no gap in any number, every frame whole."""
     runs = data.draw(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=1, max_size=20))
     ts, rtp = TsCheck(), RtpCheck()
-    offset, last = Offset(sequence, 0, 0xABCDEF01, counters), None
+    offset, last = Offset((RtpOffset(sequence, 0, 0xABCDEF01),), counters), None
     at, kept = 0, []
     for left_out, taken in runs:
         at += left_out

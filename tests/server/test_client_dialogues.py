@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from common.sample import Payload
 from server.rtsp_message import Interleaved, Reader, Response, encode_interleaved
-from server.rtsp_state import Describe, Dialogue, Feedback, Reply, Step
+from server.rtsp_state import Dialogue
+from server.rtsp_steps import Describe, Feedback, Reply, Step
 from server.rtsp_transport import Pair
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "client_dialogues.json"
 DIALOGUES: list[dict[str, list[str]]] = json.loads(GOLDEN.read_text(encoding="ascii"))
-STREAMS = {"av", "ts", "h264"}
+STREAMS = dict.fromkeys(("av", "ts", "h264"), Payload.TS)
 FRAME = encode_interleaved(1, b"\x80\xc9\x00\x01\x00\x00\x00\x01")  # an empty receiver report
 
 
@@ -76,7 +78,7 @@ def replay(pieces: list[bytes]) -> tuple[list[tuple[int, str]], list[Step]]:
             else:
                 others.append(step)
                 if isinstance(step, Describe):
-                    dialogue.described("v=0\r\n")
+                    dialogue.described("v=0\r\nm=video 0 RTP/AVP 33\r\n")
     assert not dialogue.incomplete
     return answers, others
 

@@ -9,10 +9,12 @@ import pytest
 from common.clock import now_us
 from common.config import from_document
 from common.passwords import digest_secret
+from common.sample import Payload
 from server.auth import Accounts, Login
 from server.http_requests import Ask, HttpDialogue, Send, Topic
 from server.login_failures import FAILURES_MAX
-from server.rtsp_state import Describe, Dialogue, Reply
+from server.rtsp_state import Dialogue
+from server.rtsp_steps import Describe, Reply
 from tests.support.digest_client import basic_answer, challenges, digest_answer
 from tests.support.fake_muxer import FakeMuxer
 from tests.support.frame_source import Judge
@@ -56,7 +58,7 @@ class TestRtsp:
         dialogue.receive("\r\n".join([*lines, "", ""]).encode())
         step = dialogue.next_step()
         if isinstance(step, Describe):
-            dialogue.described("v=0\r\n")
+            dialogue.described("v=0\r\nm=video 0 RTP/AVP 33\r\n")
             step = dialogue.next_step()
         assert isinstance(step, Reply)
         assert ("CSeq", "7") in headers(step.data)
@@ -64,7 +66,13 @@ class TestRtsp:
 
     def dialogue(self) -> Dialogue:
         return Dialogue(
-            {"cam", "two", "lobby"}, "h", 60, lambda: "id", "192.0.2.1", NoPorts(), login(protected=False)
+            dict.fromkeys(("cam", "two", "lobby"), Payload.TS),
+            "h",
+            60,
+            lambda: "id",
+            "192.0.2.1",
+            NoPorts(),
+            login(protected=False),
         )
 
     def status(self, reply: Reply) -> int:

@@ -12,6 +12,7 @@ from common import logs, sockets, wire
 from common.endpoints import muxer_endpoint, muxer_of
 from common.messages import Describe, Described, Ended, Forget, FrameMessage, Hello, Message, Welcome
 from common.poller import Poller
+from common.sample import Payload
 from server.counters import Counters
 from server.muxer_client import HELLO_INTERVAL_US, OUTBOX_MAX, SILENCE_US, MuxerClient
 from tests.support.frame_source import FrameSource
@@ -139,7 +140,7 @@ def test_a_question_is_asked_again_of_another_muxer(bench: Bench) -> None:
     answers: list[tuple[str, str]] = []
     bench.start_muxer()
     bench.welcome(5)
-    bench.client.describe("cam", 1 << 60, lambda sdp, error: answers.append((sdp, error)))
+    bench.client.describe("cam", Payload.TS, 1 << 60, lambda sdp, error: answers.append((sdp, error)))
     asked = bench.heard(Describe)
     assert isinstance(asked, Describe)
     bench.welcome(6)
@@ -153,8 +154,12 @@ def test_a_question_is_asked_again_of_another_muxer(bench: Bench) -> None:
 
 def test_a_question_has_its_time(bench: Bench) -> None:
     answers: list[tuple[str, str]] = []
-    bench.client.describe("two", bench.now_us + 500_000, lambda sdp, error: answers.append((sdp, error)))
-    cancelled = bench.client.describe("cam", bench.now_us, lambda sdp, error: answers.append((sdp, error)))
+    bench.client.describe(
+        "two", Payload.TS, bench.now_us + 500_000, lambda sdp, error: answers.append((sdp, error))
+    )
+    cancelled = bench.client.describe(
+        "cam", Payload.TS, bench.now_us, lambda sdp, error: answers.append((sdp, error))
+    )
     bench.client.cancel(cancelled)
     bench.turn_until(lambda: answers)
     assert bench.now_us >= 1_500_000
@@ -204,7 +209,7 @@ def test_streams_have_their_muxer() -> None:
     )  # fmt: skip
     routers = [sockets.frames_out(bench.context, muxer_endpoint(bench.directory, index)) for index in range(3)]
     for name in names:
-        client.describe(name, 1 << 60, lambda _, __: None)
+        client.describe(name, Payload.TS, 1 << 60, lambda _, __: None)
     asked: dict[str, int] = {}
     give_up_s = time.monotonic() + WITHIN_S
     while len(asked) < len(names):

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.sample import Payload
 from server.rtsp_headers import (
     Range,
+    Target,
     Url,
     accepts_sdp,
     base_url,
@@ -48,13 +50,35 @@ URLS = {
 def test_urls(text: str, parts: tuple[str, str, str | None]) -> None:
     url = parse_url(text)
     assert url is not None
-    assert (url.authority, url.path, url.stream) == parts
+    assert (url.authority, url.path, url.target and url.target.stream) == parts
     assert url.whole_server is (text == "*")
 
 
 @pytest.mark.parametrize("text", ["", "cam", "http://h/cam", "rtsp:/h/cam", "rtsp//h", "**", "?"])
 def test_what_is_no_url(text: str) -> None:
     assert parse_url(text) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    {
+        "cam/native": Target("cam", Payload.NATIVE),
+        "cam/ts/": Target("cam", Payload.TS),
+        "cam/native/track=1": Target("cam", Payload.NATIVE, 1),
+        "cam/track=0": Target("cam", Payload.NATIVE, 0),
+        "cam/ts/stream=0": Target("cam", Payload.TS, 0),
+        "native": Target("native"),
+        "native/native": Target("native", Payload.NATIVE),
+        "cam/ts/track=0": None,
+        "cam/native/native": None,
+        "cam/track=0/native": None,
+        "cam/track=2": None,
+    }.items(),
+)
+def test_targets(path: str, target: Target | None) -> None:
+    url = parse_url(f"rtsp://h/{path}")
+    assert url is not None
+    assert url.target == target
 
 
 def test_base_url_is_what_the_track_is_relative_to() -> None:

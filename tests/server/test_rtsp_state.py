@@ -6,24 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.rtsp_state import (
-    FAULTS_MAX,
-    METHODS,
-    OTHER_METHODS,
-    SESSIONS_MAX,
-    Close,
-    Describe,
-    Dialogue,
-    End,
-    Feedback,
-    Pause,
-    Play,
-    Reply,
-    Step,
-)
+from common.sample import Payload
+from server.rtsp_state import FAULTS_MAX, METHODS, OTHER_METHODS, SESSIONS_MAX, Dialogue
+from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Step
 from server.rtsp_transport import Interleaved, Unicast
 
-SDP = "v=0\r\n"
+SDP = "v=0\r\nm=video 0 RTP/AVP 33\r\n"
+STREAMS = {"cam": Payload.TS, "two": Payload.TS}
 TCP = "RTP/AVP/TCP;unicast;interleaved=0-1"
 
 
@@ -61,9 +50,7 @@ class Client:
     def __init__(self) -> None:
         numbers = count(1)
         self.ports = FreePorts()
-        self.dialogue = Dialogue(
-            {"cam", "two"}, "local:8554", 60, lambda: f"id{next(numbers)}", "10.0.0.1", self.ports
-        )
+        self.dialogue = Dialogue(STREAMS, "local:8554", 60, lambda: f"id{next(numbers)}", "10.0.0.1", self.ports)
         self.cseq = 0
         self.others: list[Step] = []  # all that is not a reply
 
@@ -95,6 +82,67 @@ class Client:
         answer = self.ask("SETUP", url, Transport=transport)
         assert answer.status == 200
         return answer.fields["Session"].partition(";")[0]
+
+
+# ---- payloads and tracks ---------------------------------------------------------------------------------
+
+
+def native(client: Client) -> None:
+    client.dialogue.receive(b"DESCRIBE rtsp://h/cam/native RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+    assert client.dialogue.next_step() == Describe("cam", Payload.NATIVE)
+    client.dialogue.described("v=0\r\nm=video 0 RTP/AVP 96\r\nm=audio 0 RTP/AVP 97\r\n")
+    reply = client.dialogue.next_step()
+    assert isinstance(reply, Reply)
+    assert Answer(reply.data).fields["Content-Base"] == "rtsp://h/cam/native/"
+
+
+def test_each_track_is_set_up_and_all_play() -> None:
+    client = Client()
+    native(client)
+    session = client.setup("rtsp://h/cam/native/track=0")
+    second = client.ask("SETUP", "rtsp://h/cam/track=1", Transport="RTP/AVP/TCP;interleaved=0-1", Session=session)
+    assert second.fields["Transport"] == "RTP/AVP/TCP;unicast;interleaved=2-3"  # the others are taken
+    assert client.ask("PLAY", "rtsp://h/cam/native/", Session=session).status == 200
+    [play] = client.others
+    assert isinstance(play, Play)
+    assert (play.session.payload, play.session.ways) == (
+        Payload.NATIVE,
+        (Interleaved((0, 1)), Interleaved((2, 3))),
+    )
+    assert client.receive(b"$\x03\0\4abcd") == []
+    assert client.others == [Feedback(play.session, 1, b"abcd")]
+
+
+def test_a_track_that_is_not_set_up() -> None:
+    client = Client()
+    session = client.setup("rtsp://h/cam/track=1")
+    client.ask("PLAY", "rtsp://h/cam/track=1", Session=session)
+    [play] = client.others
+    assert isinstance(play, Play)
+    assert play.session.ways == (None, Interleaved((0, 1)))
+
+
+def test_tracks_that_there_are_not() -> None:
+    client = Client()
+    assert client.ask("SETUP", "rtsp://h/cam/track=2", Transport=TCP).status == 404
+    assert client.ask("SETUP", "rtsp://h/cam/native/stream=0", Transport=TCP).status == 404
+    native(client)
+    client.dialogue.receive(b"DESCRIBE rtsp://h/two/native RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+    client.dialogue.next_step()
+    client.dialogue.described(SDP)
+    client.dialogue.next_step()
+    assert client.ask("SETUP", "rtsp://h/two/native/track=1", Transport=TCP).status == 404
+    assert client.ask("SETUP", "rtsp://h/cam/native/track=1", Transport=TCP).status == 200
+    assert client.ask("SETUP", "rtsp://h/cam/stream=0", Transport=TCP).status == 200
+    session = client.setup("rtsp://h/cam/ts/stream=0")
+    assert client.ask("SETUP", "rtsp://h/cam/track=0", Transport=TCP, Session=session).status == 459
+
+
+def test_the_plain_url_gives_the_streams_own_payload() -> None:
+    for payload in Payload:
+        dialogue = Dialogue({"cam": payload}, "h", 60, lambda: "id", "10.0.0.1", FreePorts())
+        dialogue.receive(b"DESCRIBE rtsp://h/cam RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+        assert dialogue.next_step() == Describe("cam", payload)
 
 
 # ---- states × methods ------------------------------------------------------------------------------------
@@ -166,7 +214,7 @@ def test_a_whole_life() -> None:
     assert play.fields["Session"] == "id1"
     [step] = client.others
     assert isinstance(step, Play)
-    assert (step.session.stream, step.session.delivery, step.user_agent) == ("cam", Interleaved((0, 1)), "me")
+    assert (step.session.stream, step.session.ways, step.user_agent) == ("cam", (Interleaved((0, 1)),), "me")
     assert client.ask("PLAY", Session="id1").status == 200
     assert client.others == []  # it plays already
     assert client.ask("PAUSE", Session="id1").status == 200
@@ -223,9 +271,9 @@ def test_content_base_is_the_clients_name_for_us() -> None:
 
 
 def test_a_stream_that_has_not_started() -> None:
-    dialogue = Dialogue({"cam"}, "h", 60, lambda: "id", "10.0.0.1", FreePorts())
+    dialogue = Dialogue(STREAMS, "h", 60, lambda: "id", "10.0.0.1", FreePorts())
     dialogue.receive(b"DESCRIBE rtsp://h/cam RTSP/1.0\r\nCSeq: 1\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 2\r\n\r\n")
-    assert dialogue.next_step() == Describe("cam")
+    assert dialogue.next_step() == Describe("cam", Payload.TS)
     assert dialogue.next_step() is None  # the second waits for the first
     assert dialogue.waiting
     assert not dialogue.incomplete
@@ -276,7 +324,7 @@ def test_a_session_over_udp() -> None:
     assert client.ask("PLAY", Session="id1").status == 200
     [play] = client.others
     assert isinstance(play, Play)
-    assert play.session.delivery == Unicast((5000, 5001), (8000, 8001))
+    assert play.session.ways == (Unicast((5000, 5001), (8000, 8001)),)
     assert client.ask("SETUP", Transport="RTP/AVP;client_port=5000-5001").status == 461  # they are taken
     client.receive(b"$\x01\x00\x02hi")
     assert client.others == []  # its reports do not come here
@@ -292,7 +340,7 @@ def test_a_session_changes_its_transport_and_back() -> None:
         assert client.ports.claimed == claimed
     refused = client.ask("SETUP", Session=session, Transport="RTP/AVP;client_port=6000")
     assert refused.status == 461
-    assert client.dialogue.sessions[session].delivery == Interleaved((0, 1))
+    assert client.dialogue.sessions[session].ways == (Interleaved((0, 1)),)
 
 
 def test_setup_without_transport() -> None:
@@ -336,7 +384,7 @@ def test_a_session_changes_its_channels_but_not_its_stream() -> None:
     client.ask("PLAY", Session=session)
     [play] = client.others
     assert isinstance(play, Play)
-    assert (play.session.stream, play.session.delivery) == ("cam", Interleaved((6, 7)))
+    assert (play.session.stream, play.session.ways) == ("cam", (Interleaved((6, 7)),))
 
 
 # ---- the rest --------------------------------------------------------------------------------------------
@@ -465,7 +513,7 @@ def test_every_request_has_one_answer_and_sessions_stay_in_step(pieces: list[byt
                     assert session.id in before
                     assert session.id not in client.dialogue.sessions
         assert playing <= set(client.dialogue.sessions)
-        ways = [session.delivery for session in client.dialogue.sessions.values()]
+        ways = [way for session in client.dialogue.sessions.values() for way in session.tracks.values()]
         channels = [channel for way in ways if isinstance(way, Interleaved) for channel in way.channels]
         assert len(channels) == len(set(channels))
 

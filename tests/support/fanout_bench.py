@@ -48,7 +48,7 @@ class Peer:
         self.blocks += 1
 
     def add_to(self, fanout: Fanout, stream: str = "cam") -> Viewer:
-        channels = (self.channel, self.channel + 1)
+        channels = ((self.channel, self.channel + 1),)
         self.viewer = fanout.add(stream, self, self.outlet, self.framing, channels, "peer:1", "agent" * 100)
         return self.viewer
 

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field
 
 from common.messages import FrameMessage
+from common.sample import Payload
 
 PER_RTP = 7
 PID = {0: 0x0100, 1: 0x0101}
@@ -32,8 +33,8 @@ class SourceFrame:
         """The message with these addresses."""
         m = self.message
         return FrameMessage(
-            m.stream, m.epoch, m.number, m.kind, m.sync, m.time_us, m.sequence, m.clock, m.ssrc, m.counters,
-            m.counts, to_live, tickets, live, parked,
+            m.stream, m.payload, m.track, m.epoch, m.number, m.kind, m.sync, m.time_us, m.sequences, m.clocks,
+            m.ssrcs, m.rates_hz, m.counters, m.counts, m.packets, to_live, tickets, live, parked,
         )  # fmt: skip
 
 
@@ -68,8 +69,8 @@ class FrameSource:
             data += b"$\0" + len(packet).to_bytes(2, "big") + packet
         a, b, c, d = ((now - then) % 16 for now, then in zip(self.counters, before, strict=True))
         message = FrameMessage(
-            self.stream, self.epoch, self.number, kind, sync, time_us, self.sequence, clock, self.ssrc,
-            (before[0], before[1], before[2], before[3]), (a, b, c, d), False,
+            self.stream, Payload.TS, 0, self.epoch, self.number, kind, sync, time_us, (self.sequence,), (clock,),
+            (self.ssrc,), (90_000,), (before[0], before[1], before[2], before[3]), (a, b, c, d), len(rows), False,
         )  # fmt: skip
         self.sequence = (self.sequence + len(rows)) % 65536
         self.number += 1
