@@ -20,7 +20,8 @@ from common.errors import SourceError
 from common.sample import Codec, Sample, Track
 from common.source_spec import FileSpec
 
-AHEAD_US = 1_000_000  # each track is read ahead so far, in decoding time
+AHEAD_US = 1_000_000  # each track is read ahead at least so far, in decoding time
+AHEAD_AT_ONCE_US = 1_000_000  # and then so much further: one after the other, samples cost a fraction
 AHEAD_SAMPLES_MAX = 4000
 AHEAD_BYTES_MAX = 64 << 20
 HEAD_SAMPLES_MAX = 10_000  # looked at to see one sample of each track
@@ -140,16 +141,21 @@ class MockSource:
 
     def _read_ahead(self) -> None:
         """Fill the heap, across the end of the file if need be."""
-        while not self._ahead or (
-            min(self._newest_us.values()) - self._ahead[0][0] < AHEAD_US
-            and len(self._ahead) < AHEAD_SAMPLES_MAX
-            and self._ahead_bytes < AHEAD_BYTES_MAX
-        ):
+        if self._is_ahead(AHEAD_US):
+            return
+        while not self._is_ahead(AHEAD_US + AHEAD_AT_ONCE_US):
             sample = next(self._samples, None)
             if sample is None:
                 self._begin_pass()
             else:
                 self._place(sample)
+
+    def _is_ahead(self, wanted_us: int) -> bool:
+        return bool(self._ahead) and (
+            min(self._newest_us.values()) - self._ahead[0][0] >= wanted_us
+            or len(self._ahead) >= AHEAD_SAMPLES_MAX
+            or self._ahead_bytes >= AHEAD_BYTES_MAX
+        )
 
     def _begin_pass(self) -> None:
         if not self._in_pass:

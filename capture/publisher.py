@@ -95,9 +95,8 @@ class Publisher:
         """Take what subscribers have sent, and greet those who are new."""
         before = self.subscriptions
         for _ in range(RECEIVED_MAX):
-            try:
-                frames = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
+            frames = sockets.receive(self._socket)
+            if frames is None:
                 break
             if frames == [_SUBSCRIBED]:
                 self.demanded = True
@@ -139,4 +138,4 @@ class Publisher:
         self._key_frame_wanted = True
 
     def _send(self, message: Message, media: bytes | memoryview | None = None) -> None:
-        self._socket.send_multipart(wire.encode(message, media), zmq.DONTWAIT)
+        sockets.send(self._socket, wire.encode(message, media))

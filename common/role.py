@@ -93,16 +93,15 @@ class Role:
     def figures_answers(self) -> list[Figures]:
         """The answers that have come since the last call."""
         answers: list[Figures] = []
-        while True:
+        while (frames := sockets.receive(self._control)) is not None:
             try:
-                message, _ = wire.decode(self._control.recv_multipart(zmq.DONTWAIT))
-            except zmq.Again:
-                return answers
+                message, _ = wire.decode(frames)
             except MessageError as error:
                 self.log.debug("message_refused", sender="supervisor", reason=str(error))
                 continue
             if isinstance(message, Figures):
                 answers.append(message)
+        return answers
 
     def close(self) -> None:
         """Release the sockets. The process is about to end."""
@@ -117,7 +116,7 @@ class Role:
 
     def _tell(self, frames: list[wire.Buffer]) -> bool:
         try:
-            self._control.send_multipart(frames, zmq.DONTWAIT)
+            sockets.send(self._control, frames)
         except zmq.Again:
             return False  # no supervisor (started by hand), or a hanging one: the missing report says enough
         return True

@@ -5,7 +5,7 @@ from collections import deque
 from common.grid import FrameKind
 from common.sample import Sample, Track
 from muxer import sdp
-from muxer.mpegts import TsMuxer
+from muxer.mpegts import NEVER_US, TsMuxer
 from muxer.ring import Entry, Origin, Ring
 
 MEASURE_US = 2_000_000  # rates are measured over this long
@@ -67,8 +67,10 @@ class Stream:
 
     @property
     def next_tick_us(self) -> int | None:
-        """When `tick` may next have something to do, µs; None before the tracks are known."""
-        return self._muxer.next_tick_us if self._muxer is not None else None
+        """When `tick` has something to do, unless a sample comes before, µs; None if it has not."""
+        if self._muxer is None or self._muxer.next_tick_us == NEVER_US:
+            return None
+        return self._muxer.next_tick_us
 
     def tick(self, now_us: int) -> bool:
         """Add a CLOCK frame if one is due; returns whether one was."""

@@ -1,9 +1,13 @@
 """The muxer process: the only event loop of the package. It moves messages; decisions are in the pure modules.
 
 captures ──▶ Intake ──▶ Stream (muxer, ring) ──▶ Fanout (drop queues) ──▶ servers
+
+A wake-up costs as much as the work on a frame. So where samples come in close upon each other, those of TURN_US
+are taken together, and servers are sent what came of them together, too.
 """
 
 import secrets
+import time
 from collections import Counter
 from functools import partial
 
@@ -34,6 +38,7 @@ from common.messages import (
 from common.poller import READ, Poller, wake
 from common.role import Role
 from common.sample import Payload
+from muxer.clock_rounds import ClockRounds
 from muxer.fanout import Fanout, Parcel
 from muxer.intake import Intake, arrival_us
 from muxer.ring import Limits
@@ -42,7 +47,8 @@ from muxer.stream import Stream
 TURN_MESSAGES_MAX = 256  # read from one socket before the others have their turn
 HOUSEKEEPING_US = 100_000
 SERVER_SILENT_US = 3_000_000  # a server says Hello five times a second
-TICK_US_MIN = 2_000  # between two rounds of clock references
+TURN_US = 2_000  # what a sample may wait for others
+CROWDED_US = 2_500  # two turns that are no further apart: the next waits
 DESCRIBES_WAITING_MAX = 1000  # of one stream whose tracks are not known yet
 NO_NATIVE = "only MPEG-TS so far"
 SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
@@ -74,8 +80,7 @@ class Worker:
         self._counters: Counter[str] = Counter()
         self._heard_us: dict[bytes, int] = {}  # servers, by identity
         self._touched: dict[str, None] = {}  # streams that may have something to send, in order
-        self._tick_us = 0  # when the next stream, _tick_of, may want a clock reference
-        self._tick_of = ""
+        self._clocks = ClockRounds(lambda name: self._sources[name].stream.next_tick_us)
         self._poller = Poller()
         self._servers = sockets.frames_out(role.context, muxer_endpoint(config.runtime_dir, index))
         self._poller.add(self._servers.fileno(), READ, wake)
@@ -103,25 +108,27 @@ class Worker:
     def run(self) -> None:
         """Work until the role is to stop."""
         self._role.ready()
-        housekeeping_us = 0
-        more_requests = False
+        housekeeping_us = turn_us = 0
+        more_requests = crowded = False
         try:
             while not self._role.stopping:
                 busy = more_requests or self._readable or self._touched
-                due_us = 0 if busy else min(housekeeping_us, self._tick_us)
+                if crowded and not busy:
+                    time.sleep(max(turn_us + TURN_US - now_us(), 0) / 1e6)
+                due_us = 0 if busy else min(housekeeping_us, self._clocks.due_us or housekeeping_us)
                 self._poller.poll(due_us - now_us())
+                now = now_us()
+                crowded, turn_us = now - turn_us <= CROWDED_US, now
                 readable, self._readable = self._readable, {}
                 for name in readable:
                     self._receive_samples(self._sources[name])
-                now = now_us()
-                if now >= self._tick_us:
-                    self._tick(now)
+                for name in self._clocks.due(now):
+                    if self._sources[name].stream.tick(now):
+                        self._touched[name] = None
                 if now >= housekeeping_us:
                     housekeeping_us = now + HOUSEKEEPING_US
                     self._housekeep(now)
                 touched, self._touched = self._touched, {}
-                if self._tick_of in touched:  # it has had a sample since, which carries one
-                    self._note_next_tick(now)
                 for name in touched:
                     self._send_frames(self._sources[name])
                 # On every turn: what was sent may have swallowed the descriptor's word that there is something.
@@ -133,20 +140,6 @@ class Worker:
             for source in self._sources.values():
                 source.socket.close()
 
-    def _tick(self, now: int) -> None:
-        """Add the clock references that are due."""
-        for source in self._sources.values():
-            if source.stream.tick(now):
-                self._touched[source.name] = None
-        self._note_next_tick(now)
-
-    def _note_next_tick(self, now: int) -> None:
-        self._tick_us, self._tick_of = now + HOUSEKEEPING_US, ""
-        for source in self._sources.values():
-            due_us = source.stream.next_tick_us
-            if due_us is not None and due_us < self._tick_us:
-                self._tick_us, self._tick_of = max(due_us, now + TICK_US_MIN), source.name
-
     # -- captures -------------------------------------------------------------------------------------
 
     def _may_read(self, name: str, _events: int = READ) -> None:
@@ -156,9 +149,8 @@ class Worker:
     def _receive_samples(self, source: _Source) -> None:
         self._readable[source.name] = None
         for _ in range(TURN_MESSAGES_MAX):
-            try:
-                frames = source.socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
+            frames = sockets.receive(source.socket)
+            if frames is None:
                 del self._readable[source.name]
                 return
             try:
@@ -179,6 +171,7 @@ class Worker:
                 if sample is not None:
                     at_us = arrival_us(message, sample, now_us())
                     source.stream.write(sample, at_us, (message.epoch, message.sequence))
+                    self._clocks.note(source.name)
                     self._touched[source.name] = None
                     self._counters["samples_in"] += 1
             case Announce():
@@ -201,7 +194,7 @@ class Worker:
     def _tell_capture(self, source: _Source, frames: list[wire.Buffer]) -> None:
         self._may_read(source.name)
         try:
-            source.socket.send_multipart(frames, zmq.DONTWAIT)
+            sockets.send(source.socket, frames)
         except zmq.Again:
             self._counters["requests_dropped"] += 1
 
@@ -210,10 +203,10 @@ class Worker:
     def _receive_requests(self) -> bool:
         """Take what servers have sent; whether there may be more than TURN_MESSAGES_MAX, for the next turn."""
         for _ in range(TURN_MESSAGES_MAX):
-            try:
-                identity, *frames = self._servers.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
+            received = sockets.receive(self._servers)
+            if received is None:
                 return False
+            identity, *frames = received
             try:
                 message, _ = wire.decode(frames)
                 self._serve(identity, message)
@@ -316,7 +309,7 @@ class Worker:
 
     def _send(self, identity: bytes, message: Message, media: wire.Buffer | None = None) -> bool:
         try:
-            self._servers.send_multipart([identity, *wire.encode(message, media)], zmq.DONTWAIT)
+            sockets.send(self._servers, [identity, *wire.encode(message, media)])
         except zmq.Again:
             self._counters["server_full"] += 1
             return False

@@ -155,9 +155,8 @@ class MuxerClient:
             until_us = self._clock() + TURN_US_MAX
             for _ in range(MESSAGES_A_TURN_MAX):
                 assert link.socket is not None
-                try:
-                    frames = link.socket.recv_multipart(zmq.NOBLOCK)
-                except zmq.Again:
+                frames = sockets.receive(link.socket)
+                if frames is None:
                     link.empty = True
                     break
                 try:
@@ -236,7 +235,7 @@ class MuxerClient:
         assert link.socket is not None
         link.empty = False  # sending swallows the descriptor's word that something has come
         try:
-            link.socket.send_multipart(frames, zmq.NOBLOCK)
+            sockets.send(link.socket, frames)
         except zmq.Again:
             return False  # the muxer is not there, or hangs; what it must know it is told when it answers again
         return True
