@@ -28,20 +28,26 @@ class StreamFigures(msgspec.Struct):
 
 
 class ViewerFigures(msgspec.Struct):
-    """One viewer, as its server sees it. age_ms: how old its newest sent frame was when it was sent."""
+    """One viewer, as its server sees it.
+
+    state: of one that is behind, its socket takes no frame that would arrive in time. age_ms: how old the newest
+    frame it was sent was when it was sent; of one that is behind, is now. frames_behind: what has come of the
+    stream since then, for any viewer of this server.
+    """
 
     id: str
     stream: str
     transport: str  # rtsp-tcp | rtsp-udp | http-ts
     peer: str
     user_agent: str
-    state: str  # reading | stopped
+    state: str  # reading | behind | stopped
     age_ms: float
     frames_sent: int
     frames_dropped: int
     splices: int
     bytes_sent: int
     connected_s: float
+    frames_behind: int = 0
 
 
 class RoleFigures(msgspec.Struct):

@@ -74,7 +74,7 @@ class Connection:
         self._on_closed = on_closed
         self._reading = True
         self._word_is_out = False
-        self._flushed_bytes = 0
+        self._acknowledged_bytes = 0
         self._progress_us = now_us()
         self._held_until_us: int | None = None
         self._held_word = b""
@@ -161,8 +161,10 @@ class Connection:
     def sweep(self, now: int) -> None:
         """Once a second: has anything been waited for too long?"""
         outlet = self.outlet
-        if not outlet.blocked or outlet.flushed_bytes != self._flushed_bytes:
-            self._flushed_bytes = outlet.flushed_bytes
+        if not outlet.kernel_bytes:
+            self._progress_us = now
+        elif (acknowledged_bytes := outlet.acknowledged_bytes) != self._acknowledged_bytes:
+            self._acknowledged_bytes = acknowledged_bytes
             self._progress_us = now
         if self.finishing_us is not None:
             if now - self.finishing_us >= LINGER_US:

@@ -21,7 +21,7 @@ from server.datagrams import Datagrams
 from server.flow import Flow, Gate
 from server.frame_buffers import Form, FrameBuffers, Framing, check_frame
 from server.frame_mark import FrameMark
-from server.pacing import ROOM_BYTES, Pace, Room, socket_buffers
+from server.pacing import Room, is_in_time, next_room_bytes, slow_room, socket_buffers
 from server.tcp_outlet import Broken, TcpOutlet, offer_to_all
 from server.udp_outlet import UdpOutlet, offer_datagrams
 from server.viewers import Channels, LiveStream, Outlet, Owner, Viewer
@@ -29,7 +29,7 @@ from server.viewers import Channels, LiveStream, Outlet, Owner, Viewer
 FIRST_FRAME = Room(1)  # its first picture alone: those of all who join come before what others have to catch up
 OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
 LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
-LOOK_LIVE_US = 1_000_000  # whether those who are given everything take it in time
+LOOK_READING_US = 500_000  # whether those who are given what comes take it in time
 
 
 class Fanout:
@@ -57,12 +57,12 @@ class Fanout:
         self._age_max_us = age_max_us
         self._waiting: dict[Viewer, int] = {}  # for their gates, though their sockets take data; until when
         self._open_interval_us = open_interval_us
-        self._open_us = self._look_live_us = 0
+        self._open_us = self._look_us = 0
 
     @property
     def due_us(self) -> int:
         """When `tick` has something to do."""
-        return min(self._open_us, self._look_live_us) if self._waiting else self._look_live_us
+        return min(self._open_us, self._look_us) if self._waiting else self._look_us
 
     # ---- what connections ask ---------------------------------------------------------------------------
 
@@ -147,6 +147,7 @@ class Fanout:
         if stream.rate.note(frame.epoch, frame.number, frame.time_us, len(data)):
             self._fit(stream)
         mark = FrameMark(frame, len(data), self._clock())
+        stream.note_newest(mark)
         buffers = FrameBuffers(frame, data)
         broken: list[tuple[Viewer, OSError]] = []
         for ticket in frame.parked:  # live ones are not meant by `to_live` any more
@@ -175,12 +176,13 @@ class Fanout:
             self._open_us = now_us + self._open_interval_us
             for viewer in [viewer for viewer, until_us in self._waiting.items() if now_us >= until_us]:
                 self._open(viewer)
-        if now_us >= self._look_live_us:
-            self._look_live_us = now_us + LOOK_LIVE_US
+        if now_us >= self._look_us:
+            self._look_us = now_us + LOOK_READING_US
             for stream in self.streams.values():
-                for lane in list(stream.lanes.values()):
-                    for viewer in [viewer for viewer in lane.viewers.values() if viewer.outlet.kernel_bytes]:
-                        if self._room(viewer) is None and not viewer.outlet.blocked:
+                for viewer in stream.viewers:
+                    if viewer.flow.ticket is not None and not viewer.outlet.blocked:
+                        queued_us, _ = self._queued_us(viewer)
+                        if not is_in_time(queued_us, self._age_max_us):
                             self._blocked(viewer)
 
     # ---- inside -----------------------------------------------------------------------------------------
@@ -285,39 +287,44 @@ class Fanout:
             viewer.join_lane()
 
     def _blocked(self, viewer: Viewer) -> None:
-        self._note_pace(viewer)
+        if viewer.lane is not None:
+            viewer.remember_given()
+            viewer.room_bytes = 1  # one frame
+        else:
+            viewer.room_bytes = next_room_bytes(viewer.taken_bytes, False)
         self._settle(viewer, viewer.flow.ticket, viewer.flow.blocked(viewer.position))
 
     def _open(self, viewer: Viewer) -> None:
         self._settle(viewer, None, viewer.flow.drained(viewer.position, self._room(viewer)))
 
     def _park(self, viewer: Viewer) -> None:
+        used_up = viewer.taken_bytes > viewer.room_bytes // 2  # in its own form a frame may be smaller
+        if viewer.lane is None and used_up:
+            viewer.room_bytes = next_room_bytes(viewer.taken_bytes, True)
         self._settle(viewer, viewer.flow.ticket, viewer.flow.parked(viewer.position, None))
         self.drained(viewer)
 
     def _room(self, viewer: Viewer) -> Room | None:
         """What the viewer may be given now; None for nothing."""
-        backlog_bytes = self._note_pace(viewer)
         if viewer.outlet.blocked:
             return None
         if viewer.last is None:
             return FIRST_FRAME
         if isinstance(viewer.outlet, UdpOutlet):
             return Room(viewer.outlet.room_bytes)
-        is_new = self._clock() - viewer.connected_us < self._age_max_us  # and has old frames before it anyway
-        if viewer.pace is None or is_new:
-            return Room(ROOM_BYTES)
-        return viewer.pace.room(backlog_bytes, viewer.stream.rate.bps)
+        queued_us, round_trip_us = self._queued_us(viewer)
+        if not is_in_time(queued_us, self._age_max_us):
+            return None
+        return slow_room(viewer.room_bytes, queued_us, round_trip_us, self._age_max_us)
 
-    def _note_pace(self, viewer: Viewer) -> int:
-        """The viewer's backlog; its pace is measured from the first time that it has one."""
+    def _queued_us(self, viewer: Viewer) -> tuple[int, int]:
+        """For how long what the viewer is sent stands in queues, and the shortest round trip; µs."""
         backlog_bytes = viewer.backlog_bytes
-        if viewer.pace is None:
-            if not backlog_bytes:
-                return 0
-            viewer.pace = Pace(self._age_max_us)
-        viewer.pace.note(self._clock(), viewer.bytes_sent - backlog_bytes, backlog_bytes)
-        return backlog_bytes
+        since_us = viewer.given_since_us(viewer.bytes_sent - backlog_bytes) if backlog_bytes else None
+        if since_us is None:
+            return 0, 0
+        round_trip_us = viewer.outlet.round_trip_us
+        return max(self._clock() - since_us - round_trip_us, 0), round_trip_us
 
     def _fit(self, stream: LiveStream) -> None:
         """The stream's rate has changed: so do the buffers of its viewers."""
@@ -339,6 +346,8 @@ class Fanout:
             self._waiting[viewer] = self._clock() + LOOK_WAITING_US
         else:
             self._waiting.pop(viewer, None)
+        if isinstance(message, ReadStart):
+            viewer.opened()
         if message is not None:
             self._counters.read_starts += isinstance(message, ReadStart)
             self._counters.read_stops += isinstance(message, ReadStop)

@@ -5,17 +5,17 @@ from common.messages import FrameMessage
 
 
 class FrameMark(Mark):
-    """epoch, number: the frame's, as ReadStart and ReadStop name it. age_us: how old it was when it came here.
+    """epoch, number: the frame's, as ReadStart and ReadStop name it. came_us: when it came here.
     sample: as in FrameMessage."""
 
-    __slots__ = ("age_us", "epoch", "number", "sample")
+    __slots__ = ("came_us", "epoch", "number", "sample")
 
     def __init__(self, frame: FrameMessage, size: int, now_us: int) -> None:
         super().__init__(frame, size)
         self.epoch = frame.epoch
         self.number = frame.number
         self.sample = frame.sample
-        self.age_us = now_us - frame.time_us
+        self.came_us = now_us
 
     def is_resumed_by(self, frame: FrameMessage) -> bool:
         """Whether `frame`, of another muxer, holds the next sample."""
@@ -27,3 +27,8 @@ class FrameMark(Mark):
     def position(self) -> tuple[int, int]:
         """Both as one."""
         return self.epoch, self.number
+
+    @property
+    def age_us(self) -> int:
+        """How old it was when it came here."""
+        return self.came_us - self.time_us

@@ -1,21 +1,27 @@
-"""How much of a stream a viewer's kernel may hold, and how much a slow viewer is given at once. Pure.
+"""How much of a stream a viewer's kernel may hold, and when a slow viewer is given more. Pure.
 
 Theory of operation
 -------------------
-What the kernel holds is latency that nobody can take back, so it is bounded three times over:
+The bound: no frame is begun to be sent to a viewer when it is older than `viewer.age_max_ms`. Its first byte
+leaves within the bound; its last byte follows at the viewer's own pace, which for a key frame on a slow path may
+take longer than the bound itself. What a link takes to carry a byte is not ours to shorten and comes on top.
 
-1. TCP_NOTSENT_LOWAT: what the peer's window or the path does not take stays with us but for UNSENT_US of the
-   stream: a reader that does not keep up is felt at once.
+The muxer answers for how long a frame waits for a viewer (`muxer.ring`). What the kernel holds is latency that
+nobody can take back, so there the bound is kept by asking the kernel itself, with no guess of anybody's rate:
+
+1. TCP_NOTSENT_LOWAT: a frame is not begun while more than UNSENT_US of the stream has not left yet; a reader that
+   does not keep up is felt at once.
 2. SO_SNDBUF: with what is on its way it is half of the age bound, so that a viewer at half the stream's rate gets
    its newest frame in time even when the path's queues have swallowed all they could.
-3. `Pace`: a viewer that has been behind is given more only when what it was given before will have arrived within
-   GATE_SHARE of the age bound, and then at most what it takes in ROOM_SHARE of it. Both together are told to the
-   muxer, as the delay that frames still have before them.
+3. `Given`: when was the oldest byte given that has not been acknowledged? Less the shortest round trip that was
+   ever seen, that is how long bytes stand in queues now. A viewer is given nothing beyond GATE_SHARE of the bound;
+   when it has acknowledged what it had, it is. The muxer is told that delay: what waits has that much less time.
 
-On a long link the same rules hold: what is on its way there takes a round trip to be acknowledged whatever the
-path can carry, which is a delay like any other.
+How much a viewer that is behind is given at once (`next_room_bytes`) is what its socket took the last time: twice
+that if it took everything, so that who is fast has caught up soon, and who is slow is given a frame at a time.
 """
 
+from collections import deque
 from typing import NamedTuple
 
 STREAM_BPS_ASSUMED = 4_000_000  # of a stream that nothing has come of yet
@@ -31,20 +37,15 @@ UNSENT_US = 32_000  # some wake-ups of this process late, and the path still has
 UNSENT_BYTES_MIN = 16 << 10
 UNSENT_BYTES_MAX = 1 << 20
 
-PACE_WINDOW_US = 500_000  # it is measured over one to two of these: small receive windows move by 300 ms' worth
-PACE_US_MIN = 300_000  # less says nothing
-PACE_FIRST_US_MIN = 150_000  # but more than nothing at all
-PACE_SILENCE_US_MAX = 2_500_000  # nobody looked: it may have waited for us
-PACE_MAX = 1 << 40  # bytes a second: far beyond every socket
+GIVEN_MAX = 64  # marks; beyond, the oldest of them are forgotten
+GIVEN_STEP_US = 20_000  # what is given within it has one mark: so they reach 1.28 s back at least
 GATE_SHARE = (2, 5)
-ROOM_SHARE = (1, 20)  # small: the first of what is given is judged by when the last of it arrives
-FAST = 2  # a viewer that takes so many times what the stream brings will have caught up soon
-ROOM_BYTES = 1 << 20  # for those who are not slow, as far as is known: what their sockets do not take they say
-DELAY_US_MAX = (1 << 32) - 1  # a U32 on the wire
+DELAY_SHARE = (1, 2)  # of the bound: the most that the muxer is told
+ROOM_BYTES_MAX = 1 << 20  # what is not taken of it was carried in vain from the muxer
 
 
 class Room(NamedTuple):
-    """How much may be sent now, and how long it takes until all of it has arrived (`ReadStart`)."""
+    """How much may be sent now, and for how long that may stand in queues of the kernel (`ReadStart`)."""
 
     bytes: int
     delay_us: int = 0
@@ -103,53 +104,52 @@ class StreamRate:
         return True
 
 
-class Pace:
-    """How fast one viewer takes what it is given, measured while something waits for it.
+class Given:
+    """When what was given to a viewer, or to all in a lane, was given.
 
-    bytes_per_s: None as long as that has not been seen. age_max_us: as in `common.config.Viewer`, µs.
+    Bytes are counted from the beginning of the connection, or of the lane.
     """
 
-    __slots__ = ("_age_max_us", "_from", "_next", "bytes_per_s")
+    __slots__ = ("_marks",)
 
-    def __init__(self, age_max_us: int) -> None:
-        self._age_max_us = age_max_us
-        self.bytes_per_s: int | None = None
-        self._from: tuple[int, int] | None = None  # when, and what had been delivered then
-        self._next = (0, 0)  # what `_from` will be when it is too old
+    def __init__(self) -> None:
+        self._marks: deque[tuple[int, int]] = deque(maxlen=GIVEN_MAX)  # given up to here, and when its first byte
 
-    def note(self, now_us: int, delivered_bytes: int, backlog_bytes: int) -> None:
-        """What has been delivered so far, and what has been given and is not (replies, which are few, blur it)."""
-        at = now_us, delivered_bytes
-        if not backlog_bytes:  # it has waited for us, who knows how long: it is faster than was seen
-            if self._from is not None and self.bytes_per_s is not None:
-                self.bytes_per_s = min(self.bytes_per_s * 2, PACE_MAX)
-            self._from = None
-            return
-        if self._from is None or now_us - self._next[0] > PACE_SILENCE_US_MAX:
-            self._from = self._next = at
-            return
-        passed_us = now_us - self._from[0]
-        delivered = max(delivered_bytes - self._from[1], 0)
-        enough_us = PACE_FIRST_US_MIN if self.bytes_per_s is None else PACE_US_MIN
-        if passed_us >= (enough_us if delivered else PACE_WINDOW_US):
-            self.bytes_per_s = delivered * 1_000_000 // passed_us
-        if now_us - self._next[0] >= PACE_WINDOW_US:
-            self._from, self._next = self._next, at
+    def note(self, given_bytes: int, now_us: int) -> None:
+        """A frame was given, which makes so many bytes in all."""
+        marks = self._marks
+        if marks and now_us - marks[-1][1] < GIVEN_STEP_US:
+            now_us = marks.pop()[1]
+        marks.append((given_bytes, now_us))
 
-    def drain_us(self, backlog_bytes: int) -> int:
-        """How long so much will take to arrive; 0 where the pace is not known."""
-        if self.bytes_per_s is None or not backlog_bytes:
-            return 0
-        return min(backlog_bytes * 1_000_000 // max(self.bytes_per_s, 1), DELAY_US_MAX)
+    def since_us(self, arrived_bytes: int) -> int | None:
+        """When the first byte behind these was given; None if there is none."""
+        since_us = None
+        for given_bytes, at_us in reversed(self._marks):  # what is on its way is near the end
+            if given_bytes <= arrived_bytes:
+                break
+            since_us = at_us
+        return since_us
 
-    def room(self, backlog_bytes: int, stream_bps: int) -> Room | None:
-        """What it may be given now, of a stream of so many bits a second; None: nothing yet."""
-        delay_us = self.drain_us(backlog_bytes)
-        part, whole = GATE_SHARE
-        if delay_us > self._age_max_us * part // whole:
-            return None
-        if self.bytes_per_s is None or self.bytes_per_s * 8 >= stream_bps * FAST:
-            return Room(ROOM_BYTES, delay_us)
-        part, whole = ROOM_SHARE
-        room_bytes = min(self.bytes_per_s * self._age_max_us * part // (whole * 1_000_000), ROOM_BYTES)
-        return Room(room_bytes, self.drain_us(backlog_bytes + room_bytes))
+    def take_over(self, other: "Given", arrived_bytes: int, shift_bytes: int) -> None:
+        """What of `other`, whose counts are less by `shift_bytes`, has not arrived."""
+        for given_bytes, at_us in other._marks:
+            if given_bytes + shift_bytes > arrived_bytes:
+                self._marks.append((given_bytes + shift_bytes, at_us))
+
+
+def is_in_time(queued_us: int, age_max_us: int) -> bool:
+    """Whether a viewer may be given more whose bytes stand in queues for so long."""
+    part, whole = GATE_SHARE
+    return queued_us * whole <= age_max_us * part
+
+
+def slow_room(room_bytes: int, queued_us: int, round_trip_us: int, age_max_us: int) -> Room:
+    """For a viewer that is behind. round_trip_us: the shortest, of which a frame's way is half."""
+    part, whole = DELAY_SHARE
+    return Room(room_bytes, min(queued_us + round_trip_us // 2, age_max_us * part // whole))
+
+
+def next_room_bytes(taken_bytes: int, all_of_it: bool) -> int:
+    """How much to ask for when so much was taken of what was asked for the last time; a frame comes at least."""
+    return min(max(taken_bytes * 2 if all_of_it else taken_bytes, 1), ROOM_BYTES_MAX)

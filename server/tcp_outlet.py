@@ -9,13 +9,13 @@ A frame for many goes out by `offer_to_all`: from memory that the sockets share 
 import fcntl
 import os
 import socket
+import sys
 import termios
 from collections import deque
 from collections.abc import Callable, Collection
 
 from common.wire import Buffer
 
-ROOM_BYTES_MIN = 64 << 10  # what a drained viewer is sent at least: a key frame goes through any buffer
 KEEPALIVE_IDLE_S = 30
 KEEPALIVE_INTERVAL_S = 10
 KEEPALIVE_PROBES = 3
@@ -25,6 +25,12 @@ USER_TIMEOUT_MARGIN_MS = 10_000  # our own closing of a stalled viewer comes fir
 # pays above both. (100 viewers break even at 17 kB, 16 at 100 kB; 400 at 3 kB do not.)
 SHARED_FRAME_BYTES_MIN = 8 << 10
 SHARED_TOTAL_BYTES_MIN = 1536 << 10
+
+# struct tcp_info, linux/tcp.h
+TCP_INFO_BYTES = 152
+BYTES_ACKED = slice(120, 128)
+MIN_RTT = slice(148, 152)
+ROUND_TRIP_US_MAX = 100_000_000
 
 TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; the socket module has no name for it before Python 3.12
 
@@ -44,12 +50,12 @@ class TcpOutlet:
     """The way out of one TCP connection.
 
     blocked: the socket took less than it was given; call `flush` when it is writable. queued_bytes: waiting behind
-    what is unfinished. flushed_bytes: sent by `flush` so far. on_blocked: called when it becomes blocked.
+    what is unfinished. on_blocked: called when it becomes blocked.
 
     `offer`, `write` and `flush` raise OSError when the connection is broken.
     """
 
-    __slots__ = ("_fd", "_on_blocked", "_queue", "_socket", "_tail", "blocked", "flushed_bytes", "queued_bytes")
+    __slots__ = ("_fd", "_on_blocked", "_queue", "_socket", "_tail", "blocked", "queued_bytes")
 
     frames_lost = 0  # what is taken arrives
 
@@ -61,7 +67,6 @@ class TcpOutlet:
         self._queue: deque[bytes] | None = None  # most connections never need one
         self.blocked = False
         self.queued_bytes = 0
-        self.flushed_bytes = 0
 
     def fit(self, buffer_bytes: int, unsent_bytes: int) -> None:
         """What the kernel may hold: in all, and of it not even sent, for want of a window."""
@@ -69,11 +74,15 @@ class TcpOutlet:
         self._socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_bytes)
 
     def offer(self, frame: Buffer) -> bool:
-        """Take a frame, all of it though perhaps not at once; False: not one byte of it."""
+        """Take a frame, all of it though perhaps not at once; False: not one byte of it.
+
+        With MSG_EOR the next frame is not put into the same buffer of the kernel, of up to 64 kB, which would be
+        done without a look at TCP_NOTSENT_LOWAT.
+        """
         if self.blocked:
             return False
         try:
-            sent = self._socket.send(frame)
+            sent = self._socket.send(frame, socket.MSG_EOR)
         except BlockingIOError:
             self._block(None)
             return False
@@ -105,17 +114,16 @@ class TcpOutlet:
                 self._queue = None
                 self.queued_bytes = 0
             try:
-                sent = self._socket.send(self._tail)
+                sent = self._socket.send(self._tail, socket.MSG_EOR)
             except BlockingIOError:
                 return
-            self.flushed_bytes += sent
             self._tail = self._tail[sent:] if sent < len(self._tail) else None
         self.blocked = False
 
     @property
     def kernel_bytes(self) -> int:
         """What the kernel holds: not sent yet, or sent and not acknowledged."""
-        return int.from_bytes(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)), "little")
+        return int.from_bytes(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     @property
     def unfinished_bytes(self) -> int:
@@ -123,12 +131,19 @@ class TcpOutlet:
         return 0 if self._tail is None else len(self._tail)
 
     @property
-    def room_bytes(self) -> int | None:
-        """What the socket takes now, more or less; None while it takes nothing."""
-        if self.blocked:
-            return None
-        buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        return max(buffer_bytes - self.kernel_bytes, ROOM_BYTES_MIN)
+    def acknowledged_bytes(self) -> int:
+        """What the peer has acknowledged since the connection was made."""
+        return int.from_bytes(self._tcp_info[BYTES_ACKED], sys.byteorder)
+
+    @property
+    def round_trip_us(self) -> int:
+        """The shortest that the kernel has seen lately: what the way takes when nothing waits on it."""
+        found = int.from_bytes(self._tcp_info[MIN_RTT], sys.byteorder)
+        return found if found < ROUND_TRIP_US_MAX else 0  # none has been seen
+
+    @property
+    def _tcp_info(self) -> bytes:
+        return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
 
     def _block(self, tail: memoryview | None) -> None:
         self._tail = tail

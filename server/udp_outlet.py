@@ -54,6 +54,7 @@ class UdpOutlet:
     blocked = False  # it never is
     kernel_bytes = 0  # that are known of
     unfinished_bytes = 0
+    round_trip_us = 0
 
     def __init__(self, ports: "UdpPorts", rtp: Address, rtcp: Address, ancillary: Ancillary) -> None:
         self.rtp = rtp

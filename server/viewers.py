@@ -8,10 +8,10 @@ from typing import Protocol
 
 from common.header_numbers import NONE, Offset
 from common.sample import TRACKS_MAX, Payload
-from server.flow import Flow, Position, Resume
+from server.flow import Flow, Gate, Position, Resume
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
-from server.pacing import Pace, StreamRate
+from server.pacing import ROOM_BYTES_MAX, Given, StreamRate
 from server.rtsp_message import encode_interleaved
 from server.tcp_outlet import TcpOutlet
 from server.udp_outlet import UdpOutlet
@@ -40,15 +40,16 @@ class Lane:
     """The live viewers that get their frames in one form.
 
     last: the frame that all of them took last. frames, bytes: how much has gone through it; rtp: likewise, RTP
-    packets and bytes of their payload by track.
+    packets and bytes of their payload by track. given: when.
     """
 
-    __slots__ = ("bytes", "form", "frames", "last", "rtp", "viewers")
+    __slots__ = ("bytes", "form", "frames", "given", "last", "rtp", "viewers")
 
     def __init__(self, wanted: Form) -> None:
         self.form = wanted
         self.viewers: dict[Outlet, Viewer] = {}
         self.last: FrameMark | None = None
+        self.given = Given()
         self.frames = 0
         self.bytes = 0
         self.rtp = [(0, 0)] * TRACKS_MAX
@@ -61,12 +62,16 @@ class Lane:
             self.bytes += size
             packets, octets = self.rtp[mark.track]
             self.rtp[mark.track] = packets + mark.packets, octets + mark.octets
+            self.given.note(self.bytes, mark.came_us)
 
 
 class LiveStream:
-    """One stream's viewers on this server, of one payload. previous: the frame that all in lanes took last."""
+    """One stream's viewers on this server, of one payload.
 
-    __slots__ = ("has_video", "lanes", "name", "payload", "previous", "rate", "viewers")
+    previous: the frame that all in lanes took last. newest: of all that have come, for whomever.
+    """
+
+    __slots__ = ("has_video", "lanes", "name", "newest", "payload", "previous", "rate", "viewers")
 
     def __init__(self, name: str, payload: Payload = Payload.TS) -> None:
         self.name = name
@@ -74,23 +79,29 @@ class LiveStream:
         self.viewers: dict[Viewer, None] = {}  # a set that keeps its order
         self.lanes: dict[Form, Lane] = {}
         self.previous: FrameMark | None = None
+        self.newest: FrameMark | None = None
         self.has_video = False
         self.rate = StreamRate()
+
+    def note_newest(self, mark: FrameMark) -> None:
+        """A frame came; perhaps an old one, for one who is behind."""
+        newest = self.newest
+        if newest is None or mark.epoch != newest.epoch or mark.number > newest.number:
+            self.newest = mark
 
 
 class Viewer:
     """One connection's use of one stream.
 
     id: short, for figures and log. channels: of RTP and RTCP in `$` frames, by track; None for one that it did not
-    set up. offset: of its numbers at the frame it
-    took last. frames_dropped: left out for it by drops; unlogged_drops: of these, not yet in the log. pace: how
-    fast it takes what it is given, None as long as it has not been behind.
+    set up. offset: of its numbers at the frame it took last. frames_dropped: left out for it by drops;
+    unlogged_drops: of these, not yet in the log. room_bytes: how much it is to be given at once when it is behind.
     """
 
     __slots__ = (
-        "_bytes", "_frames", "_last", "_rtp", "channels", "connected_us", "flow", "frames_dropped", "framing",
-        "id", "lane", "number", "offset", "outlet", "owner", "pace", "paused", "peer", "spliced", "splices",
-        "stream", "unlogged_drops", "user_agent",
+        "_bytes", "_frames", "_given", "_last", "_opened_bytes", "_rtp", "channels", "connected_us", "flow",
+        "frames_dropped", "framing", "id", "lane", "number", "offset", "outlet", "owner", "paused", "peer",
+        "room_bytes", "spliced", "splices", "stream", "unlogged_drops", "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -110,13 +121,15 @@ class Viewer:
         self.connected_us = now_us
         self.lane: Lane | None = None
         self.offset: Offset = NONE
-        self.pace: Pace | None = None
+        self.room_bytes = ROOM_BYTES_MAX
         self.paused = False
         self.spliced = False
         self.frames_dropped = 0
         self.unlogged_drops = 0
         self.splices = 0
         self._last: FrameMark | None = None
+        self._given = Given()  # by ticket
+        self._opened_bytes = 0
         self._frames = self._bytes = 0  # less what its lane had been sent when it came
         self._rtp = [(0, 0)] * TRACKS_MAX  # likewise
 
@@ -160,6 +173,47 @@ class Viewer:
         """Taken, and not acknowledged."""
         return self.outlet.unfinished_bytes + self.outlet.kernel_bytes
 
+    @property
+    def taken_bytes(self) -> int:
+        """Of what its ticket has brought."""
+        return self.bytes_sent - self._opened_bytes
+
+    @property
+    def frames_behind(self) -> int:
+        """What has come of the stream, for anybody here, since the last frame it took."""
+        last, newest = self.last, self.stream.newest
+        if last is None or newest is None or last.epoch != newest.epoch:
+            return 0
+        return max(newest.number - last.number, 0)
+
+    @property
+    def behind(self) -> bool:
+        """Whether it wants to read and cannot be given anything for now."""
+        return self.flow.gate is Gate.WAITING
+
+    def age_us(self, now_us: int) -> int:
+        """How old the newest frame that it took was then; while it is behind, is now. 0 before its first."""
+        last = self.last
+        if last is None:
+            return 0
+        return now_us - last.time_us if self.behind else last.age_us
+
+    def opened(self) -> None:
+        """It has a new ticket."""
+        self._opened_bytes = self.bytes_sent
+
+    def given_since_us(self, arrived_bytes: int) -> int | None:
+        """When it was given the first byte behind these; None if it was given none."""
+        since_us = self._given.since_us(arrived_bytes)
+        if since_us is None and self.lane is not None:
+            since_us = self.lane.given.since_us(arrived_bytes - self._bytes)
+        return since_us
+
+    def remember_given(self) -> None:
+        """It is about to leave its lane with something on its way."""
+        if self.lane is not None:
+            self._given.take_over(self.lane.given, self.bytes_sent - self.backlog_bytes, self._bytes)
+
     def took(self, mark: FrameMark, size: int, offset: Offset) -> None:
         """It took a frame that was for it by ticket, of `size` bytes in its form (0 as in `Lane.count`)."""
         self.offset = offset
@@ -169,6 +223,7 @@ class Viewer:
             self._bytes += size
             packets, octets = self._rtp[mark.track]
             self._rtp[mark.track] = packets + mark.packets, octets + mark.octets
+            self._given.note(self._bytes, mark.came_us)
 
     def report(self, track: int, data: bytes) -> None:
         """Send it a compound RTCP packet of one track. Raises OSError where its connection is broken."""

@@ -47,8 +47,9 @@ class Worker:
             role.context, self._poller, config.runtime_dir, role.name, config.processes.muxers,
             config.streams, self._counters, role.log, now_us,
         )  # fmt: skip
+        self._age_max_us = config.viewer.age_max_ms * 1000
         self._fanout = Fanout(
-            role.name, config.streams, self._muxers.send, self._counters, now_us, config.viewer.age_max_ms * 1000
+            role.name, config.streams, self._muxers.send, self._counters, now_us, self._age_max_us
         )
         self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
         self._figures_desk = FiguresDesk(role, now_us)
@@ -111,11 +112,11 @@ class Worker:
             self._counters.login_addresses_forgotten = self._accounts.failures.forgotten
         for stream in self._fanout.streams.values():
             for viewer in stream.viewers:
-                if viewer.unlogged_drops:
-                    age_us = viewer.last.age_us if viewer.last is not None else 0
+                age_us = viewer.age_us(now)
+                if viewer.unlogged_drops or (viewer.behind and age_us > self._age_max_us):
                     self._role.log.info(
                         "viewer_slow", viewer=viewer.id, stream=stream.name, peer=viewer.peer,
-                        dropped=viewer.unlogged_drops, age_ms=age_us // 1000,
+                        dropped=viewer.unlogged_drops, behind=viewer.frames_behind, age_ms=age_us // 1000,
                     )  # fmt: skip
                     viewer.unlogged_drops = 0
 
@@ -134,13 +135,14 @@ class Worker:
             transport=viewer.framing.value,
             peer=viewer.peer,
             user_agent=viewer.user_agent,
-            state="reading" if viewer.flow.reading else "stopped",
-            age_ms=viewer.last.age_us / 1000 if viewer.last is not None else 0.0,
+            state="behind" if viewer.behind else "reading" if viewer.flow.reading else "stopped",
+            age_ms=viewer.age_us(now) / 1000,
             frames_sent=viewer.frames_sent,
             frames_dropped=viewer.frames_dropped + viewer.outlet.frames_lost,
             splices=viewer.splices,
             bytes_sent=viewer.bytes_sent,
             connected_s=(now - viewer.connected_us) / 1e6,
+            frames_behind=viewer.frames_behind,
         )
 
     def _rtsp_connection(

@@ -1,6 +1,6 @@
 // gortsplib_relay: the RTSP engine of MediaMTX as a server: one publisher's packets to all who play.
 //
-//	gortsplib_relay RTSP_PORT RTP_PORT
+//	gortsplib_relay HOST RTSP_PORT RTP_PORT
 //
 // It stands in where MediaMTX itself cannot be built. RTP_PORT is even; the next one is RTCP's.
 package main
@@ -67,19 +67,19 @@ func (r *relay) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Respons
 }
 
 func main() {
-	if len(os.Args) != 3 {
-		log.Fatal("usage: gortsplib_relay RTSP_PORT RTP_PORT")
+	if len(os.Args) != 4 {
+		log.Fatal("usage: gortsplib_relay HOST RTSP_PORT RTP_PORT")
 	}
-	rtpPort, err := strconv.Atoi(os.Args[2])
+	rtpPort, err := strconv.Atoi(os.Args[3])
 	if err != nil {
 		log.Fatal(err)
 	}
 	r := &relay{}
 	r.server = &gortsplib.Server{
 		Handler:        r,
-		RTSPAddress:    "127.0.0.1:" + os.Args[1],
-		UDPRTPAddress:  fmt.Sprintf("127.0.0.1:%d", rtpPort),
-		UDPRTCPAddress: fmt.Sprintf("127.0.0.1:%d", rtpPort+1),
+		RTSPAddress:    os.Args[1] + ":" + os.Args[2],
+		UDPRTPAddress:  fmt.Sprintf("%s:%d", os.Args[1], rtpPort),
+		UDPRTCPAddress: fmt.Sprintf("%s:%d", os.Args[1], rtpPort+1),
 	}
 	log.Fatal(r.server.StartAndWait())
 }

@@ -1,7 +1,7 @@
 """gst-rtsp-server with one shared media, for the system's Python (gir1.2-gst-rtsp-server-1.0, python3-gi).
 
-gst_server.py PORT PICTURES: serves the access units of the directory PICTURES, in a loop, at /cam0. Run by path,
-not as a module: the system's Python has none of our packages.
+gst_server.py HOST PORT PICTURES: serves the access units of the directory PICTURES, in a loop, at /cam0. Run by
+path, not as a module: the system's Python has none of our packages.
 """
 
 import importlib
@@ -21,10 +21,10 @@ def main() -> None:
     glib: Any = importlib.import_module("gi.repository.GLib")
     gst: Any = importlib.import_module("gi.repository.Gst")
     rtsp: Any = importlib.import_module("gi.repository.GstRtspServer")
-    port, pictures = sys.argv[1:]
+    host, port, pictures = sys.argv[1:]
     gst.init(None)
     server = rtsp.RTSPServer.new()
-    server.set_address("127.0.0.1")
+    server.set_address(host)
     server.set_service(port)
     server.set_backlog(BACKLOG)
     factory = rtsp.RTSPMediaFactory.new()

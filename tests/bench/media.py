@@ -45,13 +45,18 @@ def clip(cache: Path, nals: Nals = "sei") -> Clip:
     if not pictures.is_dir():
         fresh_mp4, fresh_pictures = cache / f"fresh-{nals}.mp4", cache / f"fresh-{nals}"
         _encode(fresh_mp4, nals)
-        fresh_pictures.mkdir(exist_ok=True)
-        for number, (data, _) in enumerate(_access_units(fresh_mp4)):
-            (fresh_pictures / f"{number:05d}.h264").write_bytes(data)
+        split(fresh_mp4, fresh_pictures)
         fresh_mp4.rename(mp4)
         fresh_pictures.rename(pictures)
     size_bytes = sum(path.stat().st_size for path in pictures.iterdir())
     return Clip(mp4, pictures, size_bytes * 8 / SECONDS)
+
+
+def split(mp4: Path, pictures: Path) -> None:
+    """Write each access unit of the file into one of its own, as `Clip.pictures` has them."""
+    pictures.mkdir(exist_ok=True)
+    for number, (data, _) in enumerate(_access_units(mp4)):
+        (pictures / f"{number:05d}.h264").write_bytes(data)
 
 
 def frames_file(clip: Clip) -> Path:

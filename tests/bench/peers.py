@@ -70,7 +70,7 @@ def _feed(stack: ExitStack, job: Job, port: int) -> None:
     spawn(
         stack,
         ["ffmpeg", "-hide_banner", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i", job.clip.mp4,
-         "-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", f"rtsp://127.0.0.1:{port}{PATH}"],
+         "-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", f"rtsp://{job.host}:{port}{PATH}"],
         job.work / "ffmpeg.log",
         job.load_cpus,
     )  # fmt: skip
@@ -89,14 +89,14 @@ def go2rtc(cache: Path) -> Server:
     def start(stack: ExitStack, job: Job) -> Serving:
         rtsp_port, http_port = free_port(), free_port()
         config = job.work / "go2rtc.json"
-        listen = {"rtsp": f"127.0.0.1:{rtsp_port}", "api": f"127.0.0.1:{http_port}", "webrtc": "", "srtp": ""}
+        listen = {"rtsp": f"{job.host}:{rtsp_port}", "api": f"{job.host}:{http_port}", "webrtc": "", "srtp": ""}
         sections: dict[str, object] = {name: {"listen": address} for name, address in listen.items()}
         config.write_text(json.dumps(sections | {"streams": {PATH[1:]: None}}))
         log = job.work / "go2rtc.log"
         process = spawn(stack, [program, "-config", config], log, job.server_cpus)
         wait_for(process, log, r"\[rtsp\] listen")
         _feed(stack, job, rtsp_port)
-        wait_described(process, log, rtsp_port)
+        wait_described(process, log, job.host, rtsp_port)
         return Serving(process, rtsp_port, http_port, http_path=f"/api/stream.ts?src={PATH[1:]}")
 
     return Server("go2rtc", GO2RTC[1], ("rtsp-tcp", "http"), start)
@@ -110,7 +110,7 @@ def gortsplib(cache: Path) -> Server:
     def start(stack: ExitStack, job: Job) -> Serving:
         port, rtp_port = free_port(), free_port()
         log = job.work / "gortsplib.log"
-        process = spawn(stack, [program, str(port), str(rtp_port)], log, job.server_cpus)
+        process = spawn(stack, [program, job.host, str(port), str(rtp_port)], log, job.server_cpus)
         return _fed(stack, job, process, log, port)
 
     return Server("gortsplib", GORTSPLIB[1], ("rtsp-tcp", "rtsp-udp"), start)
@@ -128,7 +128,7 @@ def mediamtx(cache: Path) -> Server:
         config = job.work / "mediamtx.yml"  # JSON is YAML
         off = dict.fromkeys(("rtmp", "hls", "webrtc", "srt"), False)
         ports = {"rtspAddress": port, "rtpAddress": rtp_port, "rtcpAddress": rtp_port + 1}
-        addresses = {name: f"127.0.0.1:{number}" for name, number in ports.items()}
+        addresses = {name: f"{job.host}:{number}" for name, number in ports.items()}
         config.write_text(json.dumps({**off, **addresses, "paths": {"all_others": {}}}))
         log = job.work / "mediamtx.log"
         process = spawn(stack, [program, config], log, job.server_cpus)
@@ -138,9 +138,9 @@ def mediamtx(cache: Path) -> Server:
 
 
 def _fed(stack: ExitStack, job: Job, process: "subprocess.Popen[bytes]", log: Path, port: int) -> Serving:
-    wait_listening(process, log, port)
+    wait_listening(process, log, job.host, port)
     _feed(stack, job, port)
-    wait_described(process, log, port)
+    wait_described(process, log, job.host, port)
     return Serving(process, port)
 
 
@@ -161,10 +161,10 @@ def gst_rtsp_server(_cache: Path) -> Server:
     def start(stack: ExitStack, job: Job) -> Serving:
         port = free_port()
         log = job.work / "gst.log"
-        command = [SYSTEM_PYTHON, str(HERE / "gst_server.py"), str(port), str(job.clip.pictures)]
+        command = [SYSTEM_PYTHON, str(HERE / "gst_server.py"), job.host, str(port), str(job.clip.pictures)]
         process = spawn(stack, command, log, job.server_cpus)
         wait_for(process, log, r"^ready")
-        wait_described(process, log, port)
+        wait_described(process, log, job.host, port)
         return Serving(process, port)
 
     return Server("gst-rtsp-server", said.split()[-1], ("rtsp-tcp", "rtsp-udp"), start)

@@ -38,13 +38,14 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What one run asks of a server. `server_cpus` empty: wherever the kernel likes."""
+    """What one run asks of a server. host: to listen on. `server_cpus` empty: wherever the kernel likes."""
 
     clip: Clip
     work: Path
     streams: int = 1
     server_cpus: str = ""
     load_cpus: str = ""
+    host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -110,22 +111,24 @@ def wait_for(process: subprocess.Popen[bytes], log: Path, pattern: str) -> re.Ma
     raise UnavailableError(f"not up after {START_S:.0f} s: {_last_line(log.read_text(errors='replace'))}")
 
 
-def wait_listening(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
+def wait_listening(process: subprocess.Popen[bytes], log: Path, host: str, port: int) -> None:
     """Wait until connections are taken."""
-    _poll(process, log, port, b"", b"")
+    _poll(process, log, host, port, b"", b"")
 
 
-def wait_described(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
+def wait_described(process: subprocess.Popen[bytes], log: Path, host: str, port: int) -> None:
     """Wait until the stream can be described over RTSP."""
-    request = f"DESCRIBE rtsp://127.0.0.1:{port}{PATH} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
-    _poll(process, log, port, request.encode(), b"RTSP/1.0 200")
+    request = f"DESCRIBE rtsp://{host}:{port}{PATH} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
+    _poll(process, log, host, port, request.encode(), b"RTSP/1.0 200")
 
 
-def _poll(process: subprocess.Popen[bytes], log: Path, port: int, request: bytes, wanted: bytes) -> None:
+def _poll(
+    process: subprocess.Popen[bytes], log: Path, host: str, port: int, request: bytes, wanted: bytes
+) -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         try:
-            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            with socket.create_connection((host, port), 5) as connection:
                 connection.sendall(request)
                 if not wanted or connection.recv(4096).startswith(wanted):
                     return
@@ -180,17 +183,18 @@ def framegate() -> Server:
         sources = [f"cam{number}=mock:{job.clip.mp4}" for number in range(job.streams)]
         process = spawn(
             stack,
-            [program, "serve", *sources, "--rtsp-port", "0", "--http-port", "0", "--runtime-dir", job.work / "fg"],
+            [program, "serve", *sources, "--host", job.host, "--rtsp-port", "0", "--http-port", "0",
+             "--runtime-dir", job.work / "fg"],
             log,
             job.server_cpus,
-        )
+        )  # fmt: skip
         wait_for(process, log, r"^ready\b")
-        rtsp_port = int(wait_for(process, log, r"rtsp://127\.0\.0\.1:(\d+)/cam0")[1])
-        http_port = int(wait_for(process, log, r"http://127\.0\.0\.1:(\d+)/cam0")[1])
-        wait_described(process, log, rtsp_port)
+        rtsp_port = int(wait_for(process, log, rf"rtsp://{re.escape(job.host)}:(\d+)/cam0")[1])
+        http_port = int(wait_for(process, log, rf"http://{re.escape(job.host)}:(\d+)/cam0")[1])
+        wait_described(process, log, job.host, rtsp_port)
 
         def stats() -> dict[str, Any]:
-            with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/api/stats", timeout=10) as reply:
+            with urllib.request.urlopen(f"http://{job.host}:{http_port}/api/stats", timeout=10) as reply:
                 figures: dict[str, Any] = json.load(reply)
                 return figures
 

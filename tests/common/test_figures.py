@@ -10,7 +10,7 @@ NAMES = {
     StreamFigures: "name source codecs width height fps bitrate_bps sync_interval_s viewers epoch samples_in "
     "samples_lost",
     ViewerFigures: "id stream transport peer user_agent state age_ms frames_sent frames_dropped splices "
-    "bytes_sent connected_s",
+    "bytes_sent connected_s frames_behind",
     InstanceFigures: "processes streams viewers",
     RoleFigures: "counters streams viewers",
 }

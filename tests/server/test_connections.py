@@ -23,6 +23,7 @@ from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
 from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
+from tests.support.wait import until
 
 CONFIG = settings.from_document({"streams": {"cam": {"source": "test:"}}, "rtsp": {"session_timeout_s": 60}})
 SETUP = b"SETUP rtsp://h/cam RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP\r\n\r\n"
@@ -171,3 +172,32 @@ def test_a_last_word_is_read_before_the_end(bench: Bench) -> None:
     far.close()
     bench.turn()
     assert connection.closed
+
+
+def test_who_takes_nothing_of_what_the_kernel_holds_is_closed(bench: Bench) -> None:
+    """The kernel has taken everything: only what the client acknowledges shows that it does not read."""
+    connection, far = bench.connect(RtspConnection)
+    bench.exchange(far, SETUP)
+    now = now_us()
+    written = 0
+    while connection.outlet.kernel_bytes < 1000 and written < 8 << 20:
+        connection.send(bytes(10_000))
+        written += 10_000
+    assert not connection.outlet.blocked
+    connection.sweep(now)
+    connection.sweep(now + 59_000_000)
+    far.recv(written, socket.MSG_WAITALL)  # it takes something, at last
+    until(lambda: not connection.outlet.kernel_bytes, 5, "the kernel to get rid of it")
+    connection.sweep(now + 61_000_000)
+    connection.sweep(now + 3_000_000_000)  # nothing is there for it
+    assert not connection.closed
+    written = 0
+    while connection.outlet.kernel_bytes < 1000 and written < 8 << 20:
+        connection.send(bytes(10_000))
+        written += 10_000
+    connection.sweep(now + 3_001_000_000)
+    connection.sweep(now + 3_060_000_000)
+    assert not connection.closed
+    connection.sweep(now + 3_061_000_000)
+    assert connection.closed
+    assert bench.counters.connections_stalled == 1

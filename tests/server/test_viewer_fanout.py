@@ -75,7 +75,7 @@ def test_a_viewer_that_takes_part_of_a_frame_stops_before_the_next(bench: Bench)
     start = bench.heard(ReadStart)
     assert (start.viewer, start.after) == (viewer_of(peer).number, (1, big.message.number))
     assert start.ticket != ticket
-    assert start.room_bytes >= 64 << 10
+    assert start.room_bytes == 1  # a frame, to see how it goes
     assert peer.judge.frames == [(1, 0), (1, 1)]
     assert bench.counters.read_stops == 1
 
