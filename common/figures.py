@@ -32,7 +32,8 @@ class ViewerFigures(msgspec.Struct):
 
     state: of one that is behind, its socket takes no frame that would arrive in time. age_ms: how old the newest
     frame it was sent was when it was sent; of one that is behind, is now. frames_behind: what has come of the
-    stream since then, for any viewer of this server.
+    stream since then, for any viewer of this server. loss_percent, packets_lost, jitter_ms, round_trip_ms: as it
+    has reported last, over RTSP; None: it has not. key_frames_only: it loses packets, and of video gets no more.
     """
 
     id: str
@@ -48,6 +49,11 @@ class ViewerFigures(msgspec.Struct):
     bytes_sent: int
     connected_s: float
     frames_behind: int = 0
+    loss_percent: float | None = None
+    packets_lost: int | None = None
+    jitter_ms: float | None = None
+    round_trip_ms: float | None = None
+    key_frames_only: bool = False
 
 
 class RoleFigures(msgspec.Struct):

@@ -15,6 +15,7 @@ from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.muxer_client import MuxerClient
+from server.receiver_reports import ReceiverReports
 from server.sender_reports import SenderReports
 from server.tcp_outlet import TcpOutlet, configure_tcp
 from server.udp_outlet import UdpPorts
@@ -40,8 +41,8 @@ class Services:
 
     def __init__(
         self, config: Config, poller: Poller, counters: Counters, fanout: Fanout, muxers: MuxerClient,
-        reports: SenderReports, figures: FiguresDesk, udp: UdpPorts, ports: dict[str, int], log: Logger,
-        accounts: Accounts | None = None,
+        reports: SenderReports, receiver_reports: ReceiverReports, figures: FiguresDesk, udp: UdpPorts,
+        ports: dict[str, int], log: Logger, accounts: Accounts | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.poller = poller
@@ -49,6 +50,7 @@ class Services:
         self.fanout = fanout
         self.muxers = muxers
         self.reports = reports
+        self.receiver_reports = receiver_reports
         self.figures = figures
         self.udp = udp
         self.ports = ports

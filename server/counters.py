@@ -10,6 +10,7 @@ class Counters(msgspec.Struct):
     logins_failed: with a wrong password; logins_barred: not looked at, for too many of them from an address;
     login_addresses_forgotten: more addresses than are counted.
     stale_frames: came for a ticket that had been shut. rtcp_ignored: came on an RTCP channel and was no RTCP.
+    reports_of_others: report blocks on what the viewer is not sent. viewers_lowered: to key frames only, for loss.
     udp_frames_lost: not sent, or not whole, one for each viewer, and why: udp_queues_full: they did not go out at
     the pace that is set; udp_sends_refused: the kernel's buffers were full; udp_errors: anything else.
     udp_unsegmented: viewers whose path wants each packet by itself. udp_ignored: datagrams from no viewer.
@@ -39,7 +40,9 @@ class Counters(msgspec.Struct):
     stale_frames: int = 0
     reports_sent: int = 0
     reports_received: int = 0
+    reports_of_others: int = 0
     rtcp_ignored: int = 0
+    viewers_lowered: int = 0
     udp_frames_lost: int = 0
     udp_queues_full: int = 0
     udp_sends_refused: int = 0

@@ -19,11 +19,21 @@ _BLOCK = struct.Struct(">IIIIII")
 
 
 class ReportBlock(msgspec.Struct, frozen=True):
-    """What one receiver says of one source. fraction_lost: 0 to 1; jitter: in units of the RTP clock."""
+    """What one receiver says of one source (6.4.1).
+
+    fraction_lost: 0 to 1, since the report before. packets_lost: in all; less than 0 where more came twice.
+    sequence: the highest that came, and its wraps above 16 bits. jitter: in units of the RTP clock. last_report:
+    the middle 32 bits of the NTP time in the newest sender report that it has, 0 for none; delay: since that, in
+    1/65536 s.
+    """
 
     ssrc: int
     fraction_lost: float
+    packets_lost: int
+    sequence: int
     jitter: int
+    last_report: int
+    delay: int
 
 
 def ntp_time(wall_us: int) -> int:
@@ -67,8 +77,9 @@ def parse_reports(data: bytes) -> list[ReportBlock] | None:
             if start + count * _BLOCK.size > end:
                 return None
             for n in range(count):
-                ssrc, lost, _, jitter, _, _ = _BLOCK.unpack_from(data, start + n * _BLOCK.size)
-                blocks.append(ReportBlock(ssrc, (lost >> 24) / 256, jitter))
+                ssrc, lost, *others = _BLOCK.unpack_from(data, start + n * _BLOCK.size)
+                in_all = (lost & 0xFFFFFF) - (lost << 1 & 0x1000000)  # 24 bits with a sign
+                blocks.append(ReportBlock(ssrc, (lost >> 24) / 256, in_all, *others))
         at = end
     return None
 

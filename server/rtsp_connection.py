@@ -3,12 +3,12 @@
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from common.clock import now_us
 from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
-from server.rtcp import parse_reports
 from server.rtsp_message import Response, encode
 from server.rtsp_state import Dialogue
 from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Session, Step
@@ -157,8 +157,12 @@ class RtspConnection(Connection):
                 services.fanout.read_stop(self._viewers[session.id])
             case End(session):
                 self._end(session)
-            case Feedback(data=data):
-                self._feedback(data)
+            case Feedback(session, _, data):
+                viewer = self._viewers.get(session.id)
+                if viewer is None:
+                    services.counters.rtcp_ignored += 1
+                else:
+                    services.receiver_reports.heard(viewer, data)
             case Close(reason):
                 services.log.debug("connection_refused", peer=self.peer, reason=reason)
                 self.finish()
@@ -183,7 +187,6 @@ class RtspConnection(Connection):
                     channels.append((0, 1))
                     framing = Framing.UDP
                     outlet = self._ways[client_ports]
-                    outlet.on_report = self._feedback
                 case None:
                     channels.append(None)
         viewer = self._viewers.get(session.id)
@@ -196,13 +199,9 @@ class RtspConnection(Connection):
             )
             self.log_viewer("viewer_started", viewer, transport=framing.value, user_agent=user_agent)
         viewer.channels = tuple(channels)
+        if isinstance(outlet, UdpOutlet):
+            outlet.on_report = partial(self.services.receiver_reports.heard, viewer)
         self.services.fanout.read_start(viewer)
-
-    def _feedback(self, data: bytes) -> None:
-        if parse_reports(data) is None:
-            self.services.counters.rtcp_ignored += 1
-        else:
-            self.services.counters.reports_received += 1
 
     def _end(self, session: Session) -> None:
         """No frame is begun any more; the one that is unfinished goes out before the BYE."""

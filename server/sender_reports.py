@@ -68,12 +68,12 @@ class SenderReports:
             passed_us = 0
         ntp = ntp_time(self._wall())
         try:
-            for track, channels in enumerate(viewer.channels[: len(last.ssrcs)]):
+            for track, (channels, ssrc) in enumerate(zip(viewer.channels, viewer.ssrcs, strict=False)):
                 if channels is None:
                     continue
-                offset = viewer.offset.of(track)
-                ssrc = last.ssrcs[track] if offset.ssrc is None else offset.ssrc
-                clock = (last.clocks[track] + offset.clock + ticks(passed_us, last.rates_hz[track])) % RTP_WRAP
+                clock = (
+                    last.clocks[track] + viewer.offset.of(track).clock + ticks(passed_us, last.rates_hz[track])
+                ) % RTP_WRAP
                 viewer.report(track, make(ssrc, ntp, clock, *viewer.rtp_sent(track), self._cname))
         except OSError as error:
             viewer.owner.broken(error)

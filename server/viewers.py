@@ -12,6 +12,7 @@ from server.flow import Flow, Gate, Position, Resume
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
 from server.pacing import ROOM_BYTES_MAX, Given, StreamRate
+from server.reception import Reception
 from server.rtsp_message import encode_interleaved
 from server.tcp_outlet import TcpOutlet
 from server.udp_outlet import UdpOutlet
@@ -96,12 +97,13 @@ class Viewer:
     id: short, for figures and log. channels: of RTP and RTCP in `$` frames, by track; None for one that it did not
     set up. offset: of its numbers at the frame it took last. frames_dropped: left out for it by drops;
     unlogged_drops: of these, not yet in the log. room_bytes: how much it is to be given at once when it is behind.
+    reception: what it has reported.
     """
 
     __slots__ = (
         "_bytes", "_frames", "_given", "_last", "_opened_bytes", "_rtp", "channels", "connected_us", "flow",
         "frames_dropped", "framing", "id", "lane", "number", "offset", "outlet", "owner", "paused", "peer",
-        "room_bytes", "spliced", "splices", "stream", "unlogged_drops", "user_agent",
+        "reception", "room_bytes", "spliced", "splices", "stream", "unlogged_drops", "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +129,7 @@ class Viewer:
         self.frames_dropped = 0
         self.unlogged_drops = 0
         self.splices = 0
+        self.reception: Reception | None = None
         self._last: FrameMark | None = None
         self._given = Given()  # by ticket
         self._opened_bytes = 0
@@ -149,6 +152,15 @@ class Viewer:
         """From where another muxer can go on."""
         last = self.last
         return None if last is None or last.sample is None else (*last.sample, not self.spliced)
+
+    @property
+    def ssrcs(self) -> tuple[int, ...]:
+        """Of its RTP packets, by track; none before the first frame."""
+        last = self.last
+        if last is None:
+            return ()
+        own = (self.offset.of(track).ssrc for track in range(len(last.ssrcs)))
+        return tuple(theirs if ours is None else ours for ours, theirs in zip(own, last.ssrcs, strict=True))
 
     @property
     def frames_sent(self) -> int:

@@ -20,6 +20,7 @@ from server.figures_desk import FiguresDesk
 from server.http_connection import REFUSAL as HTTP_REFUSAL
 from server.http_connection import HttpConnection
 from server.muxer_client import MuxerClient
+from server.receiver_reports import ReceiverReports
 from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
@@ -52,6 +53,7 @@ class Worker:
             role.name, config.streams, self._muxers.send, self._counters, now_us, self._age_max_us
         )
         self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
+        receiver_reports = ReceiverReports(self._fanout, self._counters, role.log, now_us, _wall_us)
         self._figures_desk = FiguresDesk(role, now_us)
         udp_port = config.rtsp.udp_port + 2 * index if config.rtsp.udp_port else 0
         pacing = Pacing(config.rtsp.udp_pace_bps // 8, config.rtsp.udp_burst_bytes)
@@ -62,7 +64,7 @@ class Worker:
             secret = config.auth.secret or secrets.token_hex()
             self._accounts = Accounts(config, secret.encode())
         self._services = Services(
-            config, self._poller, self._counters, self._fanout, self._muxers, self._reports,
+            config, self._poller, self._counters, self._fanout, self._muxers, self._reports, receiver_reports,
             self._figures_desk, self._udp, ports, role.log, self._accounts,
         )  # fmt: skip
         self._rtsp = Listener(self._services, rtsp, self._rtsp_connection, RTSP_REFUSAL)
@@ -129,6 +131,8 @@ class Worker:
         )
 
     def _viewer_figures(self, viewer: Viewer, now: int) -> ViewerFigures:
+        reception = viewer.reception
+        round_trip_us = reception.round_trip_us if reception is not None else None
         return ViewerFigures(
             id=viewer.id,
             stream=viewer.stream.name,
@@ -143,6 +147,11 @@ class Worker:
             bytes_sent=viewer.bytes_sent,
             connected_s=(now - viewer.connected_us) / 1e6,
             frames_behind=viewer.frames_behind,
+            loss_percent=round(reception.fraction_lost * 100, 1) if reception is not None else None,
+            packets_lost=reception.packets_lost if reception is not None else None,
+            jitter_ms=reception.jitter_us / 1000 if reception is not None else None,
+            round_trip_ms=round_trip_us / 1000 if round_trip_us is not None else None,
+            key_frames_only=viewer.flow.key_frames_only,
         )
 
     def _rtsp_connection(

@@ -19,6 +19,7 @@ from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.http_connection import HttpConnection
 from server.muxer_client import MuxerClient
+from server.receiver_reports import ReceiverReports
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
 from server.udp_backlog import Pacing
@@ -45,8 +46,9 @@ class Bench:
         self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, Pacing(0, 1500), self.poller, self.counters, now_us)
         self.services = Services(
             CONFIG, self.poller, self.counters, self.fanout, self.muxers,
-            SenderReports(self.counters, now_us, now_us, "me"), FiguresDesk(role, now_us), self.udp,
-            {"rtsp": 1, "http": 2}, logs.logger(),
+            SenderReports(self.counters, now_us, now_us, "me"),
+            ReceiverReports(self.fanout, self.counters, logs.logger(), now_us, now_us),
+            FiguresDesk(role, now_us), self.udp, {"rtsp": 1, "http": 2}, logs.logger(),
         )  # fmt: skip
         self.closed: list[Connection] = []
         self._ends: list[tuple[Connection, socket.socket]] = []

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from server.rtcp import ReportBlock, goodbye, ntp_time, parse_reports, sender_report
 
-BLOCK = struct.pack(">IIIIII", 7, 0x40_000005, 99, 1234, 0, 0)
+BLOCK = struct.pack(">IIIIII", 7, 0x40_000005, 99, 1234, 77, 88)
 RECEIVER_REPORT = struct.pack(">BBHI", 0x81, 201, 7, 42) + BLOCK
 EMPTY_REPORT = struct.pack(">BBHI", 0x80, 201, 1, 42)
 SDES = struct.pack(">BBHI", 0x81, 202, 3, 42) + b"\x01\x05hello\0"
 SENDER_REPORT = struct.pack(">BBHI", 0x81, 200, 12, 42) + bytes(20) + BLOCK
-VALUE = ReportBlock(7, 0.25, 1234)
+VALUE = ReportBlock(7, 0.25, 5, 99, 1234, 77, 88)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,12 @@ VALUE = ReportBlock(7, 0.25, 1234)
 )
 def test_parse(data: bytes, value: list[ReportBlock] | None) -> None:
     assert parse_reports(data) == value
+
+
+@pytest.mark.parametrize(("bits", "lost"), [(0, 0), (0x7FFFFF, 0x7FFFFF), (0x800000, -0x800000), (0xFFFFFF, -1)])
+def test_what_is_lost_in_all_has_a_sign(bits: int, lost: int) -> None:
+    data = struct.pack(">BBHIIIIIII", 0x81, 201, 7, 42, 7, 0xFF << 24 | bits, 0, 0, 0, 0)
+    assert parse_reports(data) == [ReportBlock(7, 255 / 256, lost, 0, 0, 0, 0)]
 
 
 @given(st.binary(max_size=300))

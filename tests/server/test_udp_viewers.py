@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from common.messages import Forget
+from common.messages import Forget, ReadStart
 from tests.support.fake_muxer import FakeMuxer
 from tests.support.frame_source import Judge
 from tests.support.rtsp_client import RtspClient
@@ -117,6 +117,47 @@ def test_reports_and_garbage_on_the_ports(server: ServerProcess) -> None:
             5,
             "them to be counted",
         )
+
+
+def receiver_report(ssrc: int, lost: int = 0, last_report: int = 0, delay: int = 0) -> bytes:
+    return struct.pack(">BBHIIIIIII", 0x81, 201, 7, 42, ssrc, lost, 0, 900, last_report, delay)
+
+
+@pytest.mark.usefixtures("muxer")
+def test_what_a_viewer_reports_is_in_its_figures(server: ServerProcess) -> None:
+    with UdpReceiver() as receiver, play_udp(server, receiver):
+        receiver.packet()
+        rtcp = "127.0.0.1", server_rtp_port(receiver) + 1
+        until(
+            lambda: [viewer.loss_percent for viewer in server.viewers()] == [None], 5, "a viewer without reports"
+        )
+        report = receiver.report()
+        ssrc, ntp = struct.unpack_from(">4xIQ", report)
+        receiver.rtcp.sendto(receiver_report(ssrc, 0x20_000011, ntp >> 16 & 0xFFFFFFFF), rtcp)
+        receiver.rtcp.sendto(receiver_report(ssrc + 1, 0xFF_000000), rtcp)
+        until(lambda: server.counter("reports_of_others") > 0, 5, "a report on another")
+        [viewer] = server.viewers()
+        assert (viewer.loss_percent, viewer.packets_lost, viewer.jitter_ms) == (12.5, 17, 10.0)
+        assert viewer.round_trip_ms is not None
+        assert 0 <= viewer.round_trip_ms < 10_000
+        assert not viewer.key_frames_only
+
+
+def test_who_keeps_losing_gets_key_frames_only(server: ServerProcess, muxer: FakeMuxer) -> None:
+    with UdpReceiver() as receiver, play_udp(server, receiver) as client:
+        receiver.packet()
+        rtcp = "127.0.0.1", server_rtp_port(receiver) + 1
+        ssrc = int.from_bytes(receiver.report()[4:8], "big")
+
+        def lowered() -> bool:
+            receiver.rtcp.sendto(receiver_report(ssrc, 0x40_000011), rtcp)
+            return any(start.key_frames_only for start in muxer.of(ReadStart) if isinstance(start, ReadStart))
+
+        until(lowered, 10, "the muxer to be asked for key frames only")
+        assert client.request("OPTIONS", "*").status == 200
+        until(lambda: [viewer.key_frames_only for viewer in server.viewers()] == [True], 5, "the figures")
+    assert "event=viewer_lowered" in server.log
+    assert server.counter("viewers_lowered") >= 1
 
 
 def server_rtp_port(receiver: UdpReceiver) -> int:
