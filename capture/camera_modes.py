@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from capture import raw_pictures
+from capture.camera_controls import OfferedControl
 from common.sample import Codec
 
 Wanted = Literal["auto", "h264", "h265", "mjpeg", "raw"]
@@ -67,6 +68,7 @@ class Camera(msgspec.Struct, frozen=True):
     bus: str = ""
     links: tuple[str, ...] = ()
     formats: tuple[OfferedFormat, ...] = ()
+    controls: tuple[OfferedControl, ...] = ()
     problem: str = ""
 
 

@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from capture import camera_controls, camera_modes
 from capture.camera_modes import Camera, OfferedFormat, OfferedSize
 from common.errors import EXIT_OK
 
@@ -37,10 +39,25 @@ def _lines(camera: Camera) -> list[str]:
     lines += [f"    also camera:{link}" for link in camera.links]
     if camera.problem:
         lines.append(f"    {camera.problem}")
-    for offer in camera.formats:
-        lines.append(f"    {offer.fourcc}  {offer.description}")
-        lines += [f"        {text}" for text in _sizes(offer)]
+    lines += [f"    {text}" for text in _formats(camera.formats)]
+    if camera.controls:
+        lines.append("    controls")
+        lines += [f"        {camera_controls.in_words(control)}" for control in camera.controls]
     return lines
+
+
+def _formats(formats: Sequence[OfferedFormat]) -> Iterator[str]:
+    """Those that can be used with their sizes, said once where several have the same."""
+    usable = [offer for offer in formats if camera_modes.usable(offer.fourcc, "auto")]
+    alike: dict[tuple[object, ...], list[OfferedFormat]] = {}
+    for offer in usable:
+        alike.setdefault((offer.sizes, offer.ranges), []).append(offer)
+    for group in alike.values():
+        yield from (f"{offer.fourcc}  {offer.description}" for offer in group)
+        yield from (f"    {text}" for text in _sizes(group[0]))
+    others = [offer.fourcc.strip() for offer in formats if offer not in usable]
+    if others:
+        yield f"formats that cannot be used: {', '.join(others)}"
 
 
 def _sizes(offer: OfferedFormat) -> list[str]:

@@ -30,6 +30,7 @@ ONE_THREAD_PIXELS_S_MAX = 1920 * 1080 * 30  # one core of a small machine encode
 THREADS_MAX = 4
 _BT601 = 5  # AVColorSpace: what cameras and JPEG have, at any size; HD players must be told
 _LIMITED_RANGE = 1  # AVColorRange
+_PROFILES = {"baseline": "Constrained Baseline", "main": "Main", "high": "High"}  # as libavcodec calls them
 
 
 class PictureEncoder:
@@ -91,7 +92,9 @@ class PictureEncoder:
         several = width * height * self._fps > ONE_THREAD_PIXELS_S_MAX
         rate_bps = self._settings.bitrate_bps
         bounds = {"maxrate": str(rate_bps), "bufsize": str(rate_bps)} if rate_bps else {}
-        x264 = {"preset": "ultrafast", "tune": "zerolatency", "forced-idr": "1", "crf": "23", **bounds}
+        profile = self._settings.profile
+        tools = {"coder": "cavlc" if profile == "baseline" else "cabac", "8x8dct": str(int(profile == "high"))}
+        x264 = {"preset": "ultrafast", "tune": "zerolatency", "forced-idr": "1", "crf": "23", **tools, **bounds}
         reasons = []
         for name, options in (("h264_v4l2m2m", {}), ("libx264", x264)):
             context = VideoCodecContext.create(name, "w")
@@ -103,6 +106,7 @@ class PictureEncoder:
             context.colorspace = _BT601
             context.color_range = _LIMITED_RANGE
             context.thread_count = THREADS_MAX if several else 1
+            context.profile = _PROFILES[profile]
             context.options = options
             if rate_bps and not options:
                 context.bit_rate = rate_bps

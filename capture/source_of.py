@@ -14,7 +14,7 @@ def source_of(spec: SourceSpec, settings: Stream) -> Source:
 
             return MockSource(spec, settings)
         case CameraSpec():
-            from capture.v4l2 import CameraSource
+            from capture.camera import CameraSource
 
             return CameraSource(spec, settings)
         case GeneratedSpec():

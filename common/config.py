@@ -20,6 +20,7 @@ from common.sample import Payload
 
 STREAMS_MAX = 500
 PROCESSES_MAX = 64
+CAMERA_CONTROLS_MAX = 64
 CPUS_MAX = 4096
 USERS_MAX = 1000
 PATTERNS_MAX = 100  # of streams, a user
@@ -111,10 +112,14 @@ class Capture(Section, frozen=True):
 
 
 class Encode(Section, frozen=True):
-    """How raw and MJPEG pictures are encoded to H.264. `bitrate_bps` 0 leaves it to the encoder's quality."""
+    """How raw and MJPEG pictures are encoded to H.264. `bitrate_bps` 0 leaves it to the encoder's quality.
+
+    profile: "main" has arithmetic coding, "high" also 8x8 transforms.
+    """
 
     bitrate_bps: Annotated[int, msgspec.Meta(ge=0, le=200_000_000)] = 4_000_000
     sync_interval_ms: Ms = 2000
+    profile: Literal["baseline", "main", "high"] = "baseline"
 
 
 class Stream(Section, frozen=True):
@@ -122,7 +127,8 @@ class Stream(Section, frozen=True):
 
     `payload` is what its plain URL gives: MPEG-TS, or each track in its own RTP format; `/ts` and `/native` behind
     the URL give either. `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it.
-    `format` chooses among the camera's own; "auto" prefers what needs no encoding.
+    `format` chooses among the camera's own; "auto" prefers what needs no encoding. `controls`: the
+    camera's, by name.
     """
 
     source: str
@@ -132,6 +138,7 @@ class Stream(Section, frozen=True):
     height: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     fps: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0
     format: Literal["auto", "h264", "h265", "mjpeg", "raw"] = "auto"
+    controls: Annotated[dict[str, bool | int | str], msgspec.Meta(max_length=CAMERA_CONTROLS_MAX)] = {}
     encode: Encode = Encode()
 
 

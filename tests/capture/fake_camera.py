@@ -21,8 +21,10 @@ BUFFER_BYTES = 1 << 17
 MONOTONIC = 0x2000
 ERROR = 0x40
 
-constants: Any = vars(module)["v4l2"]
+constants: Any = vars(module)["v4l2py"]
 raw_buffer = constants.raw.v4l2_buffer
+INTEGER, BOOLEAN = constants.ControlType.INTEGER, constants.ControlType.BOOLEAN
+READ_ONLY = constants.ControlFlag.READ_ONLY
 
 
 @dataclass
@@ -47,6 +49,15 @@ class FakeCamera:
     frames: deque[tuple[bytes, int, int, int]] = field(default_factory=deque)  # data, sequence, time, flags
     ready: tuple[int, int] = field(default_factory=os.pipe)
     sequence: int = -1
+    controls: list[Any] = field(default_factory=list)
+    told: list[tuple[int, int]] = field(default_factory=list)  # numbers of controls, and values
+
+    def add_control(self, number: int, name: str, kind: int, low: int, high: int, *, flags: int = 0) -> None:
+        """One more control, with its default at 0."""
+        control = constants.raw.v4l2_query_ext_ctrl()
+        control.id, control.name, control.type, control.flags = number, name.encode(), kind, flags
+        control.minimum, control.maximum, control.step = low, high, 1
+        self.controls.append(control)
 
     def give(self, data: bytes, time_us: int, *, skip: int = 0, flags: int = MONOTONIC) -> None:
         """The camera has taken a picture, after losing `skip` others."""
@@ -71,6 +82,7 @@ class FakeCamera:
         monkeypatch.setattr(constants, "Device", lambda path: FakeDevice(self, path))
         monkeypatch.setattr(constants, "VideoCapture", FakeCapture)
         monkeypatch.setattr(constants, "set_control", lambda device, *rest: device.set_control(*rest))
+        monkeypatch.setattr(constants, "iter_read_controls", lambda device: device.camera.controls)
 
 
 class FakeDevice:
@@ -119,7 +131,10 @@ class FakeDevice:
         pass
 
     def set_control(self, control: Any, value: int) -> None:
-        assert control == constants.ControlID.MPEG_VIDEO_FORCE_KEY_FRAME
+        if control != constants.ControlID.MPEG_VIDEO_FORCE_KEY_FRAME:
+            self.camera.fail("set_control")
+            self.camera.told.append((control, value))
+            return
         assert value == 1
         if not self.camera.forces_key_frames:
             raise OSError(errno.EINVAL, "Invalid argument")

@@ -59,6 +59,17 @@ def test_what_comes_out_is_the_picture() -> None:
         assert abs(float(frame.to_ndarray()[:120].mean()) - (40 + number * 10 % 160)) < 4
 
 
+@pytest.mark.parametrize(("profile", "profile_idc"), [("baseline", 66), ("main", 77), ("high", 100)])
+def test_the_profile_is_what_was_set(profile: str, profile_idc: int) -> None:
+    settings = config.from_document({"streams": {"a": {"source": "test:", "encode": {"profile": profile}}}})
+    encoder = PictureEncoder(settings.streams["a"].encode, 25)
+    samples = encoded(encoder, 5)
+    sets = annexb.parameter_sets(samples[0].data, Codec.H264)
+    first_start, _ = annexb.nal_units(sets)[0]
+    assert sets[first_start + 1] == profile_idc  # the SPS, 7.3.2.1.1
+    assert len(decoded(samples)) == 5
+
+
 def test_sync_points_keep_their_distance_when_the_camera_slows_down() -> None:
     encoder = PictureEncoder(config.Encode(sync_interval_ms=1000), 25)
     samples = encoded(encoder, 100, step_us=125_000)

@@ -21,7 +21,7 @@ def whole() -> str:
 
 def keys(document: dict[str, Any], path: str = "") -> Iterator[str]:
     for key, value in document.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from keys(value, f"{path}{key}.")
         else:
             yield f"{path}{key}"

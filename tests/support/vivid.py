@@ -1,6 +1,7 @@
 """The kernel's virtual camera, vivid: its devices, and its faults to order. Inside a box only."""
 
 from pathlib import Path
+from typing import IO
 
 from linuxpy.video import device as v4l2
 
@@ -23,5 +24,18 @@ def devices() -> list[str]:
 def control(path: str, name: str, value: int = 1) -> None:
     """Set a control by its full name. A fault's control is a button: it takes effect once."""
     with open(path, "rb", buffering=0) as device:
-        found = [item.id for item in v4l2.iter_read_controls(device.fileno()) if item.name.decode() == name]
-        v4l2.set_control(device.fileno(), found[0], value)
+        v4l2.set_control(device.fileno(), _number(device, name), value)
+
+
+def value(path: str, name: str) -> int:
+    """What a control is set to."""
+    with open(path, "rb", buffering=0) as device:
+        number: int = v4l2.get_control(device.fileno(), _number(device, name))
+        return number
+
+
+def _number(device: IO[bytes], name: str) -> int:
+    found = [item.id for item in v4l2.iter_read_controls(device.fileno()) if item.name.decode() == name]
+    assert len(found) == 1, f"{name!r} is {len(found)} controls"
+    number: int = found[0]
+    return number

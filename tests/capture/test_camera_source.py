@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from capture import v4l2
+from capture.camera import BUFFERS, STALL_US, CameraSource
 from capture.camera_modes import OfferedSize
-from capture.v4l2 import STALL_US, CameraSource, cameras
 from common import annexb, config
-from common.errors import SourceError
+from common.errors import SettingsError, SourceError
 from common.sample import Codec, Sample
 from common.source_spec import CameraSpec
-from tests.capture.fake_camera import ERROR, MONOTONIC, PATH, FakeCamera
+from tests.capture.fake_camera import BOOLEAN, ERROR, INTEGER, MONOTONIC, PATH, READ_ONLY, FakeCamera
 from tests.support.media_files import media_file, packets
 
 NOW_US = 50_000_000
@@ -252,6 +252,43 @@ def test_a_camera_without_a_rate_is_taken_as_it_is(camera: FakeCamera, clock: Cl
     assert source.tracks[0].fps == 0
 
 
+def test_controls_are_set_by_name_in_the_order_of_the_settings(camera: FakeCamera, clock: Clock) -> None:
+    camera.add_control(1, "Brightness", INTEGER, -64, 64)
+    camera.add_control(2, "White Balance, Automatic", BOOLEAN, 0, 1)
+    camera.add_control(3, "Firmware", INTEGER, 0, 9, flags=READ_ONLY)
+    source = source_of(clock, controls={"white_balance_automatic": False, "brightness": -7})
+    source.open()
+    assert camera.told == [(2, 0), (1, -7)]
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("controls", "words"),
+    [
+        ({"sharpness": 3}, "it has no control 'sharpness'; it has brightness"),
+        ({"brightness": 65}, "its control brightness cannot be 65; there is: brightness -64 to 64; default 0"),
+    ],
+)
+def test_controls_that_the_camera_does_not_have_are_a_fault_of_the_settings(
+    camera: FakeCamera, clock: Clock, controls: dict[str, int], words: str
+) -> None:
+    camera.add_control(1, "Brightness", INTEGER, -64, 64)
+    with pytest.raises(SettingsError, match=f"^{PATH}: {words}$"):
+        source_of(clock, controls=controls).open()
+    assert camera.opened == 0
+
+
+def test_a_control_that_the_driver_refuses_is_one_line(camera: FakeCamera, clock: Clock) -> None:
+    camera.add_control(1, "Exposure", INTEGER, 0, 100)
+    camera.faults["set_control"] = errno.EINVAL
+    with pytest.raises(SourceError, match=f"{PATH}: refuses exposure = 5 .* is an automatic one on"):
+        source_of(clock, controls={"exposure": 5}).open()
+    camera.faults["set_control"] = errno.ENODEV
+    with pytest.raises(SourceError, match="gone: unplugged"):
+        source_of(clock, controls={"exposure": 5}).open()
+    assert camera.opened == 0
+
+
 # ---- times ----------------------------------------------------------------------------------------------
 
 
@@ -406,7 +443,7 @@ def test_the_number_of_buffers_is_what_the_driver_grants(camera: FakeCamera, clo
     camera.granted = granted
     source = source_of(clock)
     source.open()
-    assert camera.asked_buffers == v4l2.BUFFERS
+    assert camera.asked_buffers == BUFFERS
     assert len(camera.mappings) == granted
     source.close()
 
@@ -423,18 +460,18 @@ def test_cameras_are_listed_with_their_lasting_names_and_what_hides_them(
     by_id = tmp_path / "v4l" / "by-id"
     by_id.mkdir(parents=True)
     (by_id / "usb-Fake-video-index0").symlink_to("../../video0")
-    real = v4l2.open_device
+    real = v4l2.Device
 
-    def opens(path: str) -> object:
+    def opens(path: str) -> v4l2.Device:
         if path.endswith("video1"):
             raise SourceError(f"{path}: no camera")
         if path.endswith("video2"):
             raise PermissionError(errno.EACCES, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(v4l2, "open_device", opens)
+    monkeypatch.setattr(v4l2, "Device", opens)
     monkeypatch.setattr(os.path, "realpath", lambda link: os.path.normpath(link.parent / os.readlink(link)))
-    found = cameras(tmp_path)
+    found = v4l2.cameras(tmp_path)
     assert [camera.device for camera in found] == [
         str(tmp_path / name) for name in ("video0", "video2", "video10")
     ]
