@@ -2,11 +2,14 @@
 
 from capture.source import Source
 from common.config import Stream
-from common.source_spec import CameraSpec, FileSpec, GeneratedSpec, SourceSpec
+from common.source_spec import CameraSpec, FileSpec, GeneratedSpec, ProgramSpec, SourceSpec
 
 
-def source_of(spec: SourceSpec, settings: Stream) -> Source:
-    """A new source, not yet open. Raises SettingsError for settings that it cannot have."""
+def source_of(spec: SourceSpec, settings: Stream, programs_at: str) -> Source:
+    """A new source, not yet open. programs_at: the endpoint where programs publish.
+
+    Raises SettingsError for settings that it cannot have.
+    """
     # Imported here so that a process loads the libraries of its own source only.
     match spec:
         case FileSpec():
@@ -17,6 +20,10 @@ def source_of(spec: SourceSpec, settings: Stream) -> Source:
             from capture.camera import CameraSource
 
             return CameraSource(spec, settings)
+        case ProgramSpec():
+            from capture.program import ProgramSource
+
+            return ProgramSource(programs_at)
         case GeneratedSpec():
             from capture.generated import GeneratedSource
 

@@ -7,13 +7,13 @@ open      the source is read; samples go out
 
 import zmq
 
+from capture.outlet import Outlet
 from capture.policy import Demand, KeyFrameRequests, Retries
-from capture.publisher import Publisher
 from capture.source import Source
 from capture.source_of import source_of
 from common import clock, source_spec
 from common.config import Stream
-from common.endpoints import capture_endpoint
+from common.endpoints import capture_endpoint, program_endpoint
 from common.errors import SettingsError, SourceError
 from common.figures import RoleFigures
 from common.role import Role
@@ -29,19 +29,20 @@ def run_stream(role: Role, name: str) -> None:
     if stream is None:
         known = ", ".join(role.config.streams) or "none"
         raise SettingsError(f"--stream {name}: the settings have no such stream; they have: {known}")
-    publisher = Publisher(role.context, capture_endpoint(role.config.runtime_dir, name))
+    outlet = Outlet(role.context, capture_endpoint(role.config.runtime_dir, name))
     try:
-        _Capture(role, stream, publisher).run()
+        _Capture(role, stream, outlet, program_endpoint(role.config.runtime_dir, name)).run()
     finally:
-        publisher.close()
+        outlet.close()
 
 
 class _Capture:
-    def __init__(self, role: Role, stream: Stream, publisher: Publisher) -> None:
+    def __init__(self, role: Role, stream: Stream, outlet: Outlet, programs_at: str) -> None:
         self._role = role
         self._stream = stream
         self._spec = source_spec.parse(stream.source)
-        self._publisher = publisher
+        self._outlet = outlet
+        self._programs_at = programs_at
         self._demand = Demand(stream.on_demand, role.config.capture)
         self._retries = Retries(role.config.capture)
         self._requests = KeyFrameRequests()
@@ -51,7 +52,7 @@ class _Capture:
         self._past: dict[str, int] = {}  # counters of past lives
         self._oversize = 0
         self._poller = zmq.Poller()
-        self._poller.register(publisher.socket, zmq.POLLIN)
+        self._poller.register(outlet.socket, zmq.POLLIN)
         self._poller.register(role.wake_fd, zmq.POLLIN)
 
     def run(self) -> None:
@@ -59,8 +60,8 @@ class _Capture:
         try:
             while not self._role.stopping:
                 now_us = clock.now_us()
-                self._publisher.receive()
-                if self._publisher.take_key_frame_request():
+                self._outlet.receive()
+                if self._outlet.take_key_frame_request():
                     self._requests.ask()
                 self._turn(now_us)
                 self._role.tick(now_us, self._figures)
@@ -69,7 +70,7 @@ class _Capture:
 
     def _turn(self, now_us: int) -> None:
         """Do what is due, or wait a while."""
-        if not self._demand.wanted(self._publisher.demanded, now_us):
+        if not self._demand.wanted(self._outlet.demanded, now_us):
             self._rest()
             self._wait(IDLE_WAIT_MS)
             return
@@ -90,28 +91,28 @@ class _Capture:
             self._say_down(str(error))
 
     def _opened(self) -> Source:
-        source = source_of(self._spec, self._stream)
+        source = source_of(self._spec, self._stream, self._programs_at)
         source.open()
         return source
 
     def _publish(self, source: Source, sample: Sample) -> None:
         if not self._tracks:
             self._tracks = source.tracks
-            self._publisher.begin(self._tracks)
+            self._outlet.begin(self._tracks)
             self._say_up(source)
         elif source.tracks is not self._tracks and source.tracks != self._tracks:
             self._tracks = source.tracks
-            self._publisher.announce(self._tracks)
+            self._outlet.announce(self._tracks)
             self._role.log.info("tracks_changed", tracks=_in_words(self._tracks))
         if len(sample.data) > SAMPLE_BYTES_MAX:
             self._oversize += 1
             return
-        self._publisher.publish(sample)
+        self._outlet.publish(sample)
 
     def _say_up(self, source: Source) -> None:
         self._retries.up(clock.now_us())
         self._reason = None
-        self._publisher.tell_state(True)
+        self._outlet.tell_state(True)
         self._role.log.info("source_up", source=self._stream.source, tracks=_in_words(self._tracks))
         for note in source.notes:
             self._role.log.warning("source_note", note=note)
@@ -119,7 +120,7 @@ class _Capture:
     def _say_down(self, reason: str) -> None:
         if reason != self._reason:  # once, not at each try
             self._reason = reason
-            self._publisher.tell_state(False, reason)
+            self._outlet.tell_state(False, reason)
             self._role.log.warning("source_down", reason=reason)
 
     def _rest(self) -> None:
@@ -127,7 +128,7 @@ class _Capture:
         if self._source is not None:
             self._role.log.info("source_idle", source=self._stream.source)
         self._end_life()
-        self._publisher.forget_state()
+        self._outlet.forget_state()
         self._reason = None
 
     def _end_life(self) -> None:
@@ -146,17 +147,17 @@ class _Capture:
         return {name: self._past.get(name, 0) + now.get(name, 0) for name in {**self._past, **now}}
 
     def _figures(self) -> RoleFigures:
-        publisher = self._publisher
+        outlet = self._outlet
         return RoleFigures(
             counters={
-                "samples": publisher.samples,
-                "samples_repeated": publisher.repeated,
-                "groups_too_long": publisher.recent.cut,
-                "bytes": publisher.bytes,
-                "key_frames": publisher.key_frames,
-                "key_frame_requests": publisher.requests,
-                "messages_refused": publisher.refused,
-                "subscriptions": publisher.subscriptions,
+                "samples": outlet.samples,
+                "samples_repeated": outlet.repeated,
+                "groups_too_long": outlet.recent.cut,
+                "bytes": outlet.bytes,
+                "key_frames": outlet.key_frames,
+                "key_frame_requests": outlet.requests,
+                "messages_refused": outlet.refused,
+                "subscriptions": outlet.subscriptions,
                 "oversize": self._oversize,
                 "retries": self._retries.count,
                 **self._counters(),

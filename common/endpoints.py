@@ -21,6 +21,11 @@ def capture_endpoint(runtime_dir: str, stream: str) -> str:
     return _ipc(runtime_dir, f"capture-{stream}")
 
 
+def program_endpoint(runtime_dir: str, stream: str) -> str:
+    """Where the capture of a `program:` stream takes samples from programs (XSUB)."""
+    return _ipc(runtime_dir, f"program-{stream}")
+
+
 def muxer_endpoint(runtime_dir: str, index: int) -> str:
     """Where muxer `index` serves frames (ROUTER)."""
     return _ipc(runtime_dir, f"muxer-{index}")

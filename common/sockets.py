@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import zmq
 from zmq import zmq_poll
+from zmq.utils.monitor import parse_monitor_message
 
 from common.wire import Buffer
 
@@ -76,6 +77,40 @@ def samples_in(context: Context, endpoint: str) -> Socket:
     socket.setsockopt(zmq.IMMEDIATE, 0)  # the subscription waits for the capture to come
     socket.connect(endpoint)
     return socket
+
+
+def program_out(context: Context, endpoint: str) -> Socket:
+    """A program's side of `program_in`: as `samples_out`, but it comes and goes, and so connects."""
+    socket = _socket(context, zmq.XPUB, SAMPLES_QUEUED_MAX)
+    socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+    socket.connect(endpoint)
+    return socket
+
+
+def program_in(context: Context, endpoint: str) -> Socket:
+    """capture's side of `program_out`, for any number of programs; send as on `samples_in`."""
+    return _bound(_socket(context, zmq.XSUB, SAMPLES_QUEUED_MAX), endpoint)
+
+
+class Peers:
+    """Counts who is connected to a bound socket. Close it before the socket."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._count = 0
+        self._events = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+
+    def count(self) -> int:
+        """How many there are now."""
+        while self._events.poll(0):
+            event = parse_monitor_message(self._events.recv_multipart())["event"]
+            self._count += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
+        return self._count
+
+    def close(self) -> None:
+        """Count no more."""
+        self._socket.disable_monitor()
+        self._events.close()
 
 
 def frames_out(context: Context, endpoint: str) -> Socket:

@@ -3,6 +3,7 @@
 mock:FILE           a media file, played in real time and looped for ever
 camera:ID           a V4L2 camera: its number (camera:0 is /dev/video0) or its path; a path under /dev/v4l/by-id
                     still means the same camera after it was replugged
+program:            what a Python program publishes to the running instance: `capture.publisher.Publisher`
 test:[KEY=VALUE,…]  a generated picture with a clock, a frame number and a tone. Keys:
                     size=1280x720   pixels; both numbers are even
                     fps=30          pictures a second
@@ -20,7 +21,7 @@ import msgspec
 
 from common.errors import SettingsError
 
-KINDS = ("mock:FILE", "camera:ID", "test:")
+KINDS = ("mock:FILE", "camera:ID", "program:", "test:")
 NAME_CHARACTERS_MAX = 64  # of common.messages.STREAM_NAME_PATTERN
 GENERATED_SIDE_MIN, GENERATED_SIDE_MAX = 128, 4096  # below, the clock cannot be read
 FPS_MIN, FPS_MAX = 1, 240
@@ -40,6 +41,10 @@ class CameraSpec(msgspec.Struct, frozen=True):
     device: str
 
 
+class ProgramSpec(msgspec.Struct, frozen=True):
+    """`program:`: samples of a Python program."""
+
+
 class GeneratedSpec(msgspec.Struct, frozen=True):
     """`test:`: the generated picture."""
 
@@ -50,7 +55,7 @@ class GeneratedSpec(msgspec.Struct, frozen=True):
     sync_interval_ms: int | None = None
 
 
-SourceSpec = FileSpec | CameraSpec | GeneratedSpec
+SourceSpec = FileSpec | CameraSpec | ProgramSpec | GeneratedSpec
 
 
 def parse(text: str) -> SourceSpec:
@@ -64,6 +69,10 @@ def parse(text: str) -> SourceSpec:
         return FileSpec(rest)
     if colon and kind == "camera":
         return CameraSpec(_device(text, rest))
+    if colon and kind == "program":
+        if rest:
+            raise SettingsError(f"{text}: nothing follows the colon: a program finds the stream by its name")
+        return ProgramSpec()
     if colon and kind == "test":
         return _generated(text, rest)
     raise SettingsError(f"{text!r} is no source: it is one of {', '.join(KINDS)}")
@@ -78,6 +87,8 @@ def default_name(spec: SourceSpec) -> str:
         case CameraSpec(device=device):
             number = re.fullmatch(r"/dev/video([0-9]+)", device)
             return f"camera{number[1]}" if number else _as_name(device.rpartition("/")[2], "camera")
+        case ProgramSpec():
+            return "program"
         case GeneratedSpec():
             return "test"
 

@@ -19,10 +19,10 @@ from common import passwords, sockets, wire
 from common.endpoints import control_endpoint
 from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, MessageError, SettingsError
 from common.figures import InstanceFigures
+from common.instance import default_directory
 from common.messages import Figures, FiguresRequest
 from deploy import supervisor, tables
 from deploy.effective import check, settle
-from deploy.runtime import default_directory
 
 ROLES = {
     "capture": "one source: reads it and publishes its samples",
@@ -50,6 +50,7 @@ SOURCE is one of
                    test:size=640x480,fps=25,tone=off,bitrate_bps=1000000,sync_interval_ms=500 (any of them)
   mock:FILE        a file: mp4, mkv, mov, ts, raw .h264 or .h265, looped in real time
   camera:ID        a camera by number or path: camera:0, camera:/dev/video2 (see: framegate devices)
+  program:         what a Python program publishes, by capture.publisher.Publisher(NAME)
 Its URL path is NAME; without one, a name is made from the source. With no source at all, neither here nor
 in the file, test: is served. Flags and sources override the file.
 

@@ -13,21 +13,12 @@ from pathlib import Path
 from types import TracebackType
 
 from common.errors import SettingsError
+from common.instance import LOCK_FILE, SETTINGS_FILE
 
-SETTINGS_FILE = "framegate.toml"
-LOCK_FILE = "lock"
 _MADE = "made"  # in the lock file: the directory was made by framegate, whoever ends last removes it
-_SOCKETS = ("control", "capture-*", "muxer-*", "server-*")
+_SOCKETS = ("control", "capture-*", "muxer-*", "program-*", "server-*")
 _LOCK_TRIES_MAX = 10
 _PRIVATE_UMASK = 0o077
-
-
-def default_directory() -> Path:
-    """Where an instance lives if nothing else is said: one place a user."""
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(base) and os.path.isdir(base):
-        return Path(base, "framegate")
-    return Path("/run/framegate") if os.geteuid() == 0 else Path(f"/tmp/framegate-{os.geteuid()}")
 
 
 class RuntimeDirectory:

@@ -20,11 +20,12 @@ from common.clock import now_us
 from common.endpoints import capture_endpoint, control_endpoint, muxer_endpoint
 from common.errors import EXIT_CRASH, MessageError
 from common.figures import ProcessFigures, RoleFigures
+from common.instance import default_directory
 from common.messages import Figures, FiguresRequest, Ready, Report
 from deploy import policy as policies
 from deploy.children import Child, Children
 from deploy.deaths import in_words
-from deploy.runtime import RuntimeDirectory, default_directory, hold_port, resolve, shown_host
+from deploy.runtime import RuntimeDirectory, hold_port, resolve, shown_host
 from deploy.signals import Signals
 from deploy.stats import Meter, merge
 from deploy.systemd import Notifier

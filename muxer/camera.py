@@ -22,9 +22,9 @@ from common import sockets, source_spec, wire
 from common.clock import now_us
 from common.endpoints import capture_endpoint
 from common.errors import MediaError, MessageError, SessionError
+from common.intake import Intake, arrival_us
 from common.messages import Announce, KeyFrameRequest, SampleMessage, SourceState
 from common.role import SUPERVISOR_PID_VARIABLE
-from muxer.intake import Intake, arrival_us
 from muxer.ring import Limits
 from muxer.session import QUEUE_FRAMES_MAX, MediaSession
 from muxer.stream import Stream

@@ -15,7 +15,7 @@ Rules of the drop queue
 7. `seek` undoes what was taken but did not arrive, the state at that frame included.
 8. A viewer that another muxer served before goes on behind the sample that it had last (`resume`): with the next
    one if it has all before it and the ring all behind it, else at a sync point. (Behind what is lost before the
-   ring, no picture comes into it up to a sync point: see `muxer.intake`.)
+   ring, no picture comes into it up to a sync point: see `common.intake`.)
 """
 
 from collections import deque

@@ -19,6 +19,7 @@ from common.clock import now_us
 from common.endpoints import capture_endpoint, muxer_endpoint, muxer_of
 from common.errors import MediaError, MessageError, SettingsError
 from common.figures import RoleFigures, StreamFigures
+from common.intake import Intake, arrival_us
 from common.messages import (
     Announce,
     Describe,
@@ -40,7 +41,6 @@ from common.role import Role
 from common.sample import Payload
 from muxer.clock_rounds import ClockRounds
 from muxer.fanout import Fanout, Parcel
-from muxer.intake import Intake, arrival_us
 from muxer.ring import Limits
 from muxer.stream import Stream
 

@@ -20,8 +20,8 @@ LINES_MAX = 400
 
 # Bytes, numbers and now_us in, values out. These must be; any other module whose docstring says Pure must be, too.
 PURE = {
-    "common": "adts annexb endpoints errors figures grid header_numbers messages passwords sample source_spec sps "
-    "wire",
+    "common": "adts annexb endpoints errors figures grid header_numbers intake messages passwords sample "
+    "source_spec sps wire",
     "capture": "camera_modes policy recent source sync_points timeline",
     "muxer": "carriage fanout mpegts packet_feed psi ring rtp sdp stream timeline",
     "server": "auth auth_headers datagrams flow frame_buffers frame_mark http_requests login_failures nonces rtcp "

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.errors import SettingsError
 from common.messages import STREAM_NAME_PATTERN
-from common.source_spec import CameraSpec, FileSpec, GeneratedSpec, SourceSpec, default_name, parse
+from common.source_spec import CameraSpec, FileSpec, GeneratedSpec, ProgramSpec, SourceSpec, default_name, parse
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ from common.source_spec import CameraSpec, FileSpec, GeneratedSpec, SourceSpec, 
         ("camera:0", CameraSpec("/dev/video0")),
         ("camera:12", CameraSpec("/dev/video12")),
         ("camera:/dev/v4l/by-id/usb-Emu_Cam-video-index0", CameraSpec("/dev/v4l/by-id/usb-Emu_Cam-video-index0")),
+        ("program:", ProgramSpec()),
         ("test:", GeneratedSpec()),
         ("test:size=640x480", GeneratedSpec(size=(640, 480))),
         ("test:fps=29.97,tone=off", GeneratedSpec(fps=29.97, tone=False)),
@@ -35,7 +36,7 @@ def test_a_source_text_says(text: str, spec: SourceSpec) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no source: it is one of mock:FILE, camera:ID, test:"),
+        ("", "is no source: it is one of mock:FILE, camera:ID, program:"),
         ("clip.mp4", "'clip.mp4' is no source"),
         ("file:clip.mp4", "is no source"),
         ("test", "is no source"),
@@ -48,6 +49,7 @@ def test_a_source_text_says(text: str, spec: SourceSpec) -> None:
         ("camera:99999", "a camera is a number"),
         ("camera:/dev/", "a camera is a number"),
         ("camera:dev/video0", "a camera is a number"),
+        ("program:door", "nothing follows the colon"),
         ("test:640x480", "'640x480' is none of size=, fps=, tone="),
         ("test:,", "'' is none of size="),
         ("test:size=640", "size is WIDTHxHEIGHT, even numbers from 128 to 4096"),

@@ -69,8 +69,8 @@ class TestServe:
     @pytest.mark.parametrize(
         ("words", "line"),
         [
-            (["nope"], "'nope' is no source: it is one of mock:FILE, camera:ID, test:"),
-            (["test:", "--rtsp-port", "1", "a="], "'' is no source: it is one of mock:FILE, camera:ID, test:"),
+            (["nope"], "'nope' is no source: it is one of mock:FILE, camera:ID, program:"),
+            (["test:", "--rtsp-port", "1", "a="], "'' is no source: it is one of mock:FILE, camera:ID, program:"),
             (["--http-port", "70000"], "--http-port 70000: Expected `int` <= 65535 - at `$.http.port`"),
             (["--servers", "0"], "--servers 0: Expected `int` >= 1 - at `$.processes.servers`"),
             (["--rtsp-port", "9", "--http-port", "9"],
@@ -109,7 +109,7 @@ class TestCheck:
             ("[rtsp]\nport = 'x'", "Expected `int`, got `str` - at `$.rtsp.port`"),
             ("[rtsp]\nprot = 1", "Object contains unknown field `prot` - at `$.rtsp`"),
             ("[streams.b]\nsource = 'b'",
-             "'b' is no source: it is one of mock:FILE, camera:ID, test: - at `$.streams.b.source`"),
+             "'b' is no source: it is one of mock:FILE, camera:ID, program: - at `$.streams.b.source`"),
             ("x", "not TOML: Expected '=' after a key in a key/value pair (at end of document)"),
         ],
     )  # fmt: skip

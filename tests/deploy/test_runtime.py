@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import SettingsError
-from deploy.runtime import RuntimeDirectory, default_directory, hold_port, resolve, shown_host
+from common.instance import default_directory
+from deploy.runtime import RuntimeDirectory, hold_port, resolve, shown_host
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What a muxer makes of what a capture publishes: lives, losses, and when to ask for a key frame. Pure."""
+"""What a subscriber makes of what is published to it: lives, losses, when to ask for a key frame. Pure."""
 
 from common.messages import Announce, SampleMessage, SourceState
 from common.sample import Sample, Track

@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.intake import KEY_FRAME_INTERVAL_US, REPEATED_US_MAX, Intake, arrival_us
 from common.messages import Announce, SampleMessage, SourceState
 from common.sample import Codec, Sample, Track
-from muxer.intake import KEY_FRAME_INTERVAL_US, REPEATED_US_MAX, Intake, arrival_us
 
 VIDEO = Track(Codec.H264)
 AUDIO = Track(Codec.AAC)

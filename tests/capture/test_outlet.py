@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from capture.publisher import RECEIVED_MAX, Publisher
+from capture.outlet import RECEIVED_MAX, Outlet
 from common import sockets, wire
 from common.errors import SettingsError
 from common.messages import (
@@ -56,8 +56,8 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def publisher(context: sockets.Context, endpoint: str) -> Iterator[Publisher]:
-    made = Publisher(context, endpoint)
+def outlet(context: sockets.Context, endpoint: str) -> Iterator[Outlet]:
+    made = Outlet(context, endpoint)
     yield made
     made.close()
 
@@ -69,29 +69,29 @@ def subscriber(context: sockets.Context, endpoint: str) -> Iterator[Subscriber]:
     made.socket.close()
 
 
-def heard(publisher: Publisher, count: int = 1) -> bool:
+def heard(outlet: Outlet, count: int = 1) -> bool:
     """Wait for the next subscriptions."""
 
     def probe() -> bool:
-        publisher.receive()
-        return publisher.subscriptions >= count
+        outlet.receive()
+        return outlet.subscriptions >= count
 
     return until(probe, 5, "a subscription")
 
 
-def test_samples_are_numbered_from_the_start_of_each_life(publisher: Publisher, subscriber: Subscriber) -> None:
+def test_samples_are_numbered_from_the_start_of_each_life(outlet: Outlet, subscriber: Subscriber) -> None:
     subscriber.subscribe()
-    heard(publisher)
+    heard(outlet)
     epochs = []
     for _ in range(2):
-        publisher.begin((VIDEO, AUDIO))
+        outlet.begin((VIDEO, AUDIO))
         announce, _ = subscriber.next()
         assert isinstance(announce, Announce)
         assert announce.tracks == (VIDEO, AUDIO)
         epochs.append(announce.epoch)
-        publisher.publish(Sample(b"key", 1000, Codec.H264, True, 900))
-        publisher.publish(Sample(b"sound", 950, Codec.AAC))
-        publisher.publish(Sample(memoryview(b"next"), 2000, Codec.H264, False))
+        outlet.publish(Sample(b"key", 1000, Codec.H264, True, 900))
+        outlet.publish(Sample(b"sound", 950, Codec.AAC))
+        outlet.publish(Sample(memoryview(b"next"), 2000, Codec.H264, False))
         got = [subscriber.next() for _ in range(3)]
         assert [media for _, media in got] == [b"key", b"sound", b"next"]
         assert [message for message, _ in got] == [
@@ -100,44 +100,44 @@ def test_samples_are_numbered_from_the_start_of_each_life(publisher: Publisher, 
             SampleMessage(announce.epoch, 2, 2000, None, Codec.H264, False),
         ]
     assert epochs[0] != epochs[1]
-    assert (publisher.samples, publisher.bytes, publisher.key_frames) == (6, 24, 2)
+    assert (outlet.samples, outlet.bytes, outlet.key_frames) == (6, 24, 2)
 
 
 def test_who_is_new_is_told_the_tracks_and_the_state(
-    context: sockets.Context, endpoint: str, publisher: Publisher, subscriber: Subscriber
+    context: sockets.Context, endpoint: str, outlet: Outlet, subscriber: Subscriber
 ) -> None:
-    publisher.begin((VIDEO,))
-    publisher.tell_state(True)
+    outlet.begin((VIDEO,))
+    outlet.tell_state(True)
     subscriber.subscribe()
-    heard(publisher)
+    heard(outlet)
     announce, _ = subscriber.next()
     assert subscriber.next()[0] == SourceState(True, "")
     second = Subscriber(context, endpoint)
     second.subscribe()
-    heard(publisher, 2)
+    heard(outlet, 2)
     assert second.next()[0] == announce
     assert second.next()[0] == SourceState(True, "")
     second.socket.close()
 
 
 def test_who_is_new_is_given_what_came_since_the_sync_point(
-    context: sockets.Context, endpoint: str, publisher: Publisher, subscriber: Subscriber
+    context: sockets.Context, endpoint: str, outlet: Outlet, subscriber: Subscriber
 ) -> None:
     subscriber.subscribe()
-    heard(publisher)
-    publisher.begin((VIDEO,))
+    heard(outlet)
+    outlet.begin((VIDEO,))
     sent = [
         Sample(b"no sync", 0, Codec.H264, False),
         Sample(b"key", 1, Codec.H264),
         Sample(b"p", 2, Codec.H264, False),
     ]
     for sample in sent:
-        publisher.publish(sample)
+        outlet.publish(sample)
     first = [subscriber.next() for _ in range(4)]
     second = Subscriber(context, endpoint)
     second.subscribe()
-    heard(publisher, 2)
-    publisher.publish(Sample(b"after", 3, Codec.H264, False))
+    heard(outlet, 2)
+    outlet.publish(Sample(b"after", 3, Codec.H264, False))
     assert second.next() == first[0]
     for number, data in ((1, b"key"), (2, b"p")):
         message, media = second.next()
@@ -146,82 +146,80 @@ def test_who_is_new_is_given_what_came_since_the_sync_point(
     message, media = second.next()
     assert isinstance(message, SampleMessage)
     assert (message.sequence, message.repeated, media) == (3, False, b"after")
-    assert (publisher.samples, publisher.repeated) == (4, 2)
+    assert (outlet.samples, outlet.repeated) == (4, 2)
     second.socket.close()
 
 
-def test_nothing_is_repeated_of_a_source_that_is_down(publisher: Publisher, subscriber: Subscriber) -> None:
-    publisher.begin((VIDEO,))
-    publisher.publish(Sample(b"key", 1, Codec.H264))
-    publisher.tell_state(False, "unplugged")
+def test_nothing_is_repeated_of_a_source_that_is_down(outlet: Outlet, subscriber: Subscriber) -> None:
+    outlet.begin((VIDEO,))
+    outlet.publish(Sample(b"key", 1, Codec.H264))
+    outlet.tell_state(False, "unplugged")
     subscriber.subscribe()
-    heard(publisher)
+    heard(outlet)
     assert isinstance(subscriber.next()[0], Announce)
     assert isinstance(subscriber.next()[0], SourceState)
     assert subscriber.is_empty()
 
 
-def test_a_change_of_tracks_is_of_the_same_life(publisher: Publisher, subscriber: Subscriber) -> None:
+def test_a_change_of_tracks_is_of_the_same_life(outlet: Outlet, subscriber: Subscriber) -> None:
     subscriber.subscribe()
-    heard(publisher)
-    publisher.begin((VIDEO,))
-    publisher.publish(Sample(b"key", 1000, Codec.H264))
-    publisher.announce((VIDEO, AUDIO))
-    publisher.publish(Sample(b"sound", 950, Codec.AAC))
+    heard(outlet)
+    outlet.begin((VIDEO,))
+    outlet.publish(Sample(b"key", 1000, Codec.H264))
+    outlet.announce((VIDEO, AUDIO))
+    outlet.publish(Sample(b"sound", 950, Codec.AAC))
     messages = [subscriber.next()[0] for _ in range(4)]
     epochs = {message.epoch for message in messages if isinstance(message, Announce | SampleMessage)}
     assert len(epochs) == 1
     assert [message.sequence for message in messages if isinstance(message, SampleMessage)] == [0, 1]
 
 
-def test_nothing_is_said_of_a_source_that_is_not_wanted(publisher: Publisher, subscriber: Subscriber) -> None:
-    publisher.begin((VIDEO,))
-    publisher.tell_state(False, "no such file")
-    publisher.forget_state()
+def test_nothing_is_said_of_a_source_that_is_not_wanted(outlet: Outlet, subscriber: Subscriber) -> None:
+    outlet.begin((VIDEO,))
+    outlet.tell_state(False, "no such file")
+    outlet.forget_state()
     subscriber.subscribe()
-    heard(publisher)
+    heard(outlet)
     assert subscriber.is_empty()
 
 
-def test_a_reason_fits_its_limit(publisher: Publisher, subscriber: Subscriber) -> None:
-    publisher.tell_state(False, "x" * 2 * TEXT_MAX)
+def test_a_reason_fits_its_limit(outlet: Outlet, subscriber: Subscriber) -> None:
+    outlet.tell_state(False, "x" * 2 * TEXT_MAX)
     subscriber.subscribe()
-    heard(publisher)
+    heard(outlet)
     assert subscriber.next()[0] == SourceState(False, "x" * TEXT_MAX)
 
 
 def test_demand_is_there_from_the_first_subscription_to_the_last(
-    context: sockets.Context, endpoint: str, publisher: Publisher, subscriber: Subscriber
+    context: sockets.Context, endpoint: str, outlet: Outlet, subscriber: Subscriber
 ) -> None:
-    assert not publisher.demanded
+    assert not outlet.demanded
     subscriber.subscribe()
-    heard(publisher)
+    heard(outlet)
     second = Subscriber(context, endpoint)
     second.subscribe()
-    heard(publisher, 2)
+    heard(outlet, 2)
     subscriber.socket.send(b"\x00")
     second.socket.send_multipart(wire.encode(KeyFrameRequest()))
 
     def asked() -> bool:
-        publisher.receive()
-        return publisher.take_key_frame_request()
+        outlet.receive()
+        return outlet.take_key_frame_request()
 
     until(asked, 5, "the request")
-    assert publisher.demanded
+    assert outlet.demanded
     second.socket.close()  # as one that dies
 
     def abandoned() -> bool:
-        publisher.receive()
-        return not publisher.demanded
+        outlet.receive()
+        return not outlet.demanded
 
     until(abandoned, 5, "the end of the demand")
 
 
-def test_requests_are_heard_and_all_else_is_refused_and_counted(
-    publisher: Publisher, subscriber: Subscriber
-) -> None:
+def test_requests_are_heard_and_all_else_is_refused_and_counted(outlet: Outlet, subscriber: Subscriber) -> None:
     subscriber.subscribe()
-    heard(publisher)
+    heard(outlet)
     junk: list[list[bytes]] = [
         [b"\xff\xff\xff"],
         [b"\x92\x07\x04"],
@@ -235,47 +233,47 @@ def test_requests_are_heard_and_all_else_is_refused_and_counted(
     subscriber.socket.send_multipart(wire.encode(KeyFrameRequest()))
 
     def probe() -> bool:
-        publisher.receive()
-        return publisher.requests == 2
+        outlet.receive()
+        return outlet.requests == 2
 
     until(probe, 5, "both requests")
-    assert publisher.refused == len(junk)
-    assert publisher.take_key_frame_request()
-    assert not publisher.take_key_frame_request()
+    assert outlet.refused == len(junk)
+    assert outlet.take_key_frame_request()
+    assert not outlet.take_key_frame_request()
 
 
 def test_a_flood_does_not_keep_the_source_waiting(
-    publisher: Publisher, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+    outlet: Outlet, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("capture.publisher.RECEIVED_MAX", 5)
+    monkeypatch.setattr("capture.outlet.RECEIVED_MAX", 5)
     assert RECEIVED_MAX > 100
     subscriber.subscribe()
-    heard(publisher)
+    heard(outlet)
     for _ in range(20):
         subscriber.socket.send(b"\xc1")
     turns = 0
 
     def probe() -> bool:
         nonlocal turns
-        before = publisher.refused
-        publisher.receive()
-        turns += publisher.refused > before
-        assert publisher.refused - before <= 5
-        return publisher.refused == 20
+        before = outlet.refused
+        outlet.receive()
+        turns += outlet.refused > before
+        assert outlet.refused - before <= 5
+        return outlet.refused == 20
 
     until(probe, 5, "all of it")
     assert turns >= 4
 
 
-def test_nobody_listening_costs_nothing(publisher: Publisher) -> None:
-    publisher.begin((VIDEO,))
+def test_nobody_listening_costs_nothing(outlet: Outlet) -> None:
+    outlet.begin((VIDEO,))
     for index in range(1000):
-        publisher.publish(Sample(b"x" * 100_000, index, Codec.H264))
-    assert publisher.samples == 1000
+        outlet.publish(Sample(b"x" * 100_000, index, Codec.H264))
+    assert outlet.samples == 1000
 
 
 def test_where_it_cannot_listen_is_said(context: sockets.Context, tmp_path: Path) -> None:
     with pytest.raises(
         SettingsError, match=r"cannot listen on ipc://.*: No such file or directory: check runtime_dir"
     ):
-        Publisher(context, f"ipc://{tmp_path}/none/capture-a")
+        Outlet(context, f"ipc://{tmp_path}/none/capture-a")
