@@ -36,7 +36,7 @@ def test_a_source_text_says(text: str, spec: SourceSpec) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no source: it is one of mock:FILE, camera:ID, program:"),
+        ("", "is no source: it is one of mock:FILE, camera:ID, "),
         ("clip.mp4", "'clip.mp4' is no source"),
         ("file:clip.mp4", "is no source"),
         ("test", "is no source"),

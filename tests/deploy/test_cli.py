@@ -14,9 +14,11 @@ from common import passwords
 from common.config import load
 from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS
 from common.figures import InstanceFigures, ProcessFigures, StreamFigures, ViewerFigures
+from common.source_spec import KINDS
 from deploy import cli, tables
 
 ROOT = Path(__file__).parents[2]
+SOURCES = ", ".join(KINDS)
 EXAMPLE = ROOT / "deploy" / "framegate.example.toml"
 
 
@@ -69,8 +71,8 @@ class TestServe:
     @pytest.mark.parametrize(
         ("words", "line"),
         [
-            (["nope"], "'nope' is no source: it is one of mock:FILE, camera:ID, program:"),
-            (["test:", "--rtsp-port", "1", "a="], "'' is no source: it is one of mock:FILE, camera:ID, program:"),
+            (["nope"], f"'nope' is no source: it is one of {SOURCES}"),
+            (["test:", "--rtsp-port", "1", "a="], f"'' is no source: it is one of {SOURCES}"),
             (["--http-port", "70000"], "--http-port 70000: Expected `int` <= 65535 - at `$.http.port`"),
             (["--servers", "0"], "--servers 0: Expected `int` >= 1 - at `$.processes.servers`"),
             (["--rtsp-port", "9", "--http-port", "9"],
@@ -109,7 +111,7 @@ class TestCheck:
             ("[rtsp]\nport = 'x'", "Expected `int`, got `str` - at `$.rtsp.port`"),
             ("[rtsp]\nprot = 1", "Object contains unknown field `prot` - at `$.rtsp`"),
             ("[streams.b]\nsource = 'b'",
-             "'b' is no source: it is one of mock:FILE, camera:ID, program: - at `$.streams.b.source`"),
+             f"'b' is no source: it is one of {SOURCES} - at `$.streams.b.source`"),
             ("x", "not TOML: Expected '=' after a key in a key/value pair (at end of document)"),
         ],
     )  # fmt: skip
