@@ -1,9 +1,8 @@
 """What framegate costs, beside a C loop and other servers, in one command.
 
-    python -m tests.bench                                   rows: load; 1, 100, 500, 1000, 2000 viewers; 3 times
-    python -m tests.bench --rows all --plot cost.png        everything
-    python -m tests.bench --viewers 100 --repeats 1 --servers framegate,c        a quick look
-    python -m tests.bench.mux                               muxing alone
+    python -m tests.bench --plot cost.png                   everything, three times: some hours
+    python -m tests.bench --rows load --viewers 1000 --repeats 1 --servers framegate,c         a quick look
+    python -m tests.bench.mux                               muxing alone, in more sizes
 
 To be run in the checkout, by the Python that framegate is installed in. Needs a C compiler, and for the peers
 what `peers.py` says; a server that cannot be had is left out and the reason printed under the table. Nothing
@@ -14,7 +13,8 @@ Rows
     join      N viewers who join at the same moment: until the last of them has its first byte of media
     age       from the frame's time (capture's publish) to its last byte at the viewer; framegate and C only
     spliced   framegate only: load once every viewer has been spliced (by not reading for 10 s)
-    streams   framegate only: 50 streams with one viewer each, as a share of one core
+    streams   framegate only: N streams with one viewer each, in cores
+    mux       framegate only: muxing a picture of 17 kB, beside a copy of it in memory and libavformat
 
 How to read the table
     s/GB      CPU seconds per 10^9 bytes that arrived, RTP, RTSP and TS headers included; (least to most)
@@ -26,6 +26,8 @@ How to read the table
               that ffmpeg pushes to also show ffmpeg's own pacing there
     kB/viewer resident memory of the processes that hold viewers, beyond what it was before the first one came
     note      what makes the line doubtful: viewers that did not join, a sink that was itself late, and so on
+
+The last table holds the figures against what they must be and are to be.
 
 All servers are measured in turn within each repetition, in another order in each, so that a slow minute of the
 machine hits them all. On a machine that does other work trust the ratios only, and those little: look at the

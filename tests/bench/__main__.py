@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from tests.bench import media, peers
+from tests.bench import media, mux, peers
 from tests.bench.plot import plot
 from tests.bench.run import ROWS, Case, Run, Setup, applies, measure
 from tests.bench.servers import Server, Transport, UnavailableError, c_baseline, compiled, framegate
 from tests.bench.table import table
+from tests.bench.targets import verdicts
 
 SERVERS: dict[str, Callable[[Path], Server]] = {
     "framegate": lambda _cache: framegate(),
@@ -25,6 +26,8 @@ SERVERS: dict[str, Callable[[Path], Server]] = {
     **peers.PEERS,
 }
 TRANSPORTS: tuple[str, ...] = get_args(Transport)
+MUX = "mux"
+MUX_BYTES, MUX_ROUNDS = 17_000, 200
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -42,23 +45,30 @@ def _arguments() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="framegate's cost beside others'.")
     add = parser.add_argument
-    add("--rows", type=words(ROWS), default=("load",), metavar="ROW,...", help=f"all, or of: {', '.join(ROWS)}")
-    add("--transports", type=words(TRANSPORTS), default=("rtsp-tcp", "http"), metavar="NAME,...",
-        help=f"all, or of: {', '.join(TRANSPORTS)}; default rtsp-tcp,http")  # fmt: skip
+    rows = (*ROWS, MUX)
+    add(
+        "--rows",
+        type=words(rows),
+        default=rows,
+        metavar="ROW,...",
+        help=f"all (default), or of: {', '.join(rows)}",
+    )
+    add("--transports", type=words(TRANSPORTS), default=TRANSPORTS, metavar="NAME,...",
+        help=f"all (default), or of: {', '.join(TRANSPORTS)}")  # fmt: skip
     add("--servers", type=words(tuple(SERVERS)), default=tuple(SERVERS), metavar="NAME,...",
         help=f"all (default), or of: {', '.join(SERVERS)}")  # fmt: skip
     add("--viewers", type=counts, default=(1, 100, 500, 1000, 2000), metavar="N,...", help="of the row load")
     add("--join-viewers", type=int, default=500, metavar="N")
     add("--age-viewers", type=int, default=100, metavar="N")
     add("--spliced-viewers", type=int, default=1000, metavar="N")
-    add("--streams", type=int, default=50, metavar="N", help="of the row streams")
+    add("--streams", type=counts, default=(1, 10, 25, 50), metavar="N,...", help="of the row streams")
     add("--repeats", type=int, default=3, metavar="N")
     add("--seconds", type=float, default=10.0, help="the measuring window; a multiple of the clip's 10 s is fair")
     add("--warm", type=float, default=3.0, help="seconds between the last join and the window")
     add("--pin", action="store_true", help="the server on CPU 0, viewers and feeders on CPU 1")
     add("--clip", choices=("sei", "single"), default="sei", help="NAL units of a picture: slice and SEI, or slice")
     add("--json", type=Path, metavar="FILE", help="write every run's figures")
-    add("--plot", type=Path, metavar="FILE.png", help="draw cores against viewers; needs matplotlib")
+    add("--plot", type=Path, metavar="FILE.png", help="draw cores against viewers and streams; needs matplotlib")
     add("--cache", type=Path, metavar="DIR", help="where clip, programs and peers are kept")
     return parser
 
@@ -75,7 +85,8 @@ def _cases(options: argparse.Namespace) -> Iterator[Case]:
     if "spliced" in options.rows:
         yield Case("spliced", "rtsp-tcp", options.spliced_viewers)
     if "streams" in options.rows:
-        yield Case("streams", "rtsp-tcp", options.streams)
+        for streams in options.streams:
+            yield Case("streams", "rtsp-tcp", streams)
 
 
 def _servers(options: argparse.Namespace, cache: Path) -> tuple[list[Server], dict[str, str]]:
@@ -147,8 +158,11 @@ def main() -> int:
     except KeyboardInterrupt:
         _say("interrupted: the table has what was measured")
 
+    muxing = mux.ratios(MUX_BYTES, 0, MUX_ROUNDS) if MUX in options.rows else None
     names = [server.name for server in servers]
     print(table(runs, names))
+    print()
+    print(verdicts(runs, muxing))
     print()
     print("Servers: " + ", ".join(f"{server.name} {server.version}" for server in servers))
     for name, reason in missing.items():

@@ -131,6 +131,12 @@ def _measure(pictures: Sequence[bytes], kept_max: int, rounds: int) -> list[tupl
     ][WARM_ROUNDS:]  # fmt: skip
 
 
+def ratios(size_bytes: int, kept_max: int, rounds: int) -> tuple[float, float]:
+    """What a picture of that size costs us, in copies of it and in libavformat's time; medians over the rounds."""
+    times = _measure(_pictures(size_bytes), kept_max, rounds)
+    return median(ours / copy for ours, copy, _ in times), median(ours / theirs for ours, _, theirs in times)
+
+
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
