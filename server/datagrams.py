@@ -6,7 +6,7 @@ system call, whatever the number of its packets.
 
 from typing import NamedTuple
 
-from common import grid
+from common import grid, rtp_rows
 from common.grid import INTERLEAVE_BYTES, ROW_BYTES
 from common.wire import Buffer
 
@@ -17,10 +17,11 @@ _TS_RUN = min(RUN_BYTES_MAX // _TS_SEGMENT, RUN_PACKETS_MAX) * _TS_SEGMENT
 
 
 class Run(NamedTuple):
-    """So many bytes to a packet, but for the last."""
+    """So many bytes to a packet, but for the last. track: whose ports they go to."""
 
     segment_bytes: int
     data: Buffer
+    track: int = 0
 
 
 class Datagrams:
@@ -42,3 +43,22 @@ def ts_datagrams(frame: Buffer) -> Datagrams:
     return Datagrams(
         tuple(Run(_TS_SEGMENT, data[start : start + _TS_RUN]) for start in range(0, len(data), _TS_RUN))
     )
+
+
+def native_datagrams(frame: Buffer, track: int) -> Datagrams:
+    """A frame in the layout of `common.rtp_rows`."""
+    runs: list[Run] = []
+    packets: list[memoryview] = []
+    size = 0
+    for packet in rtp_rows.packets(frame):
+        if packets and not (
+            len(packets[-1]) == len(packets[0]) >= len(packet)
+            and len(packets) < RUN_PACKETS_MAX
+            and size + len(packet) <= RUN_BYTES_MAX
+        ):
+            runs.append(Run(len(packets[0]), memoryview(b"".join(packets)), track))
+            packets, size = [], 0
+        packets.append(packet)
+        size += len(packet)
+    runs.append(Run(len(packets[0]), memoryview(b"".join(packets)), track))
+    return Datagrams(tuple(runs))

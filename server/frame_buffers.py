@@ -10,7 +10,7 @@ from common.header_numbers import NONE, Offset, RtpOffset, renumbered
 from common.messages import FrameMessage
 from common.sample import Payload
 from common.wire import Buffer
-from server.datagrams import Datagrams, ts_datagrams
+from server.datagrams import Datagrams, native_datagrams, ts_datagrams
 
 
 class Framing(Enum):
@@ -86,5 +86,6 @@ class FrameBuffers:
     def _make(self, framing: Framing, channel: int, offset: Offset) -> Buffer | Datagrams:
         data = renumbered(self._data, self._frame, offset, channel)
         if framing is Framing.UDP:
-            return ts_datagrams(data)
+            native = self._frame.payload == Payload.NATIVE
+            return native_datagrams(data, self._frame.track) if native else ts_datagrams(data)
         return grid.without_rtp(data) if framing is Framing.TS else data

@@ -12,9 +12,9 @@ from server.frame_buffers import Framing
 from server.rtsp_message import Response, encode
 from server.rtsp_state import Dialogue
 from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Session, Step
-from server.rtsp_transport import Interleaved, Pair, Unicast
-from server.udp_outlet import UdpOutlet
-from server.viewers import Outlet, Viewer
+from server.rtsp_transport import Delivery, Interleaved, Pair, Unicast
+from server.udp_outlet import UdpOutlet, UdpWay
+from server.viewers import Viewer
 
 REPLIES_QUEUED_BYTES_MAX = 64 << 10  # then requests wait until the client has read replies
 INPUT_BYTES_MAX = 128 << 10  # then the socket waits; above every single message
@@ -42,7 +42,7 @@ class RtspConnection(Connection):
             self,
             login,
         )
-        self._ways: dict[Pair, UdpOutlet] = {}  # by the client's ports
+        self._ways: dict[Pair, UdpWay] = {}  # by the client's ports
         self._viewers: dict[str, Viewer] = {}  # by session
         self._question: int | None = None
         self._heard_us = now_us()
@@ -176,31 +176,26 @@ class RtspConnection(Connection):
         self._go_on()
 
     def _play(self, session: Session, user_agent: str) -> None:
-        outlet: Outlet = self.outlet
-        framing = Framing.INTERLEAVED
-        channels: list[Pair | None] = []
-        for way in session.ways:
-            match way:
-                case Interleaved(pair):
-                    channels.append(pair)
-                case Unicast(client_ports):
-                    channels.append((0, 1))
-                    framing = Framing.UDP
-                    outlet = self._ways[client_ports]
-                case None:
-                    channels.append(None)
         viewer = self._viewers.get(session.id)
-        if viewer is not None and viewer.outlet is not outlet:  # a SETUP while it was paused: it begins anew
-            self._remove(viewer)
-            viewer = None
+        ways = tuple(self._ways[way.client_ports] if isinstance(way, Unicast) else None for way in session.ways)
+        udp = any(way is not None for way in ways)
+        channels = tuple(_channels(way) for way in session.ways)
+        if viewer is not None:
+            former = viewer.outlet.ways if isinstance(viewer.outlet, UdpOutlet) else ()
+            if former != (ways if udp else ()):
+                self._remove(viewer)  # a SETUP while it was paused: it begins anew
+                viewer = None
         if viewer is None:
+            outlet = UdpOutlet(self.services.udp, ways) if udp else self.outlet
+            framing = Framing.UDP if udp else Framing.INTERLEAVED
             viewer = self._viewers[session.id] = self.services.fanout.add(
-                session.stream, self, outlet, framing, tuple(channels), self.peer, user_agent, session.payload
+                session.stream, self, outlet, framing, channels, self.peer, user_agent, session.payload
             )
             self.log_viewer("viewer_started", viewer, transport=framing.value, user_agent=user_agent)
-        viewer.channels = tuple(channels)
-        if isinstance(outlet, UdpOutlet):
-            outlet.on_report = partial(self.services.receiver_reports.heard, viewer)
+            for way in ways:
+                if way is not None:
+                    way.on_report = partial(self.services.receiver_reports.heard, viewer)
+        viewer.channels = channels
         self.services.fanout.read_start(viewer)
 
     def _end(self, session: Session) -> None:
@@ -215,4 +210,17 @@ class RtspConnection(Connection):
 
     def _remove(self, viewer: Viewer) -> None:
         self.services.fanout.remove(viewer)
+        if isinstance(viewer.outlet, UdpOutlet):
+            viewer.outlet.close()
         self.log_viewer("viewer_gone", viewer, frames_sent=viewer.frames_sent)
+
+
+def _channels(way: Delivery | None) -> Pair | None:
+    """The `$` channels of a track, or what stands for them in a viewer that has none."""
+    match way:
+        case Interleaved(channels):
+            return channels
+        case Unicast():
+            return 0, 1
+        case None:
+            return None

@@ -256,7 +256,7 @@ class Dialogue:
         if session is None and len(self.sessions) >= SESSIONS_MAX:
             self._reply(request, 453)
             return
-        delivery = self._deliver(parse_transports(offered), session, payload, track)
+        delivery = self._deliver(parse_transports(offered), session, track)
         if delivery is None:
             self._reply(request, 461)
             return
@@ -302,15 +302,11 @@ class Dialogue:
     def _payload(self, target: Target) -> Payload:
         return self._streams[target.stream] if target.payload is None else target.payload
 
-    def _deliver(
-        self, offered: list[Transport], session: Session | None, payload: Payload, track: int
-    ) -> Delivery | None:
+    def _deliver(self, offered: list[Transport], session: Session | None, track: int) -> Delivery | None:
         """What is taken of the offers; the track's former way is given up for another.
 
         So are those of the session's other tracks, if they were of another kind.
         """
-        if payload is Payload.NATIVE:
-            offered = [transport for transport in offered if transport.lower == "TCP"]
         tracks = session.tracks if session is not None else {}
         former = tracks.get(track)
         ways = [way for other in self.sessions.values() for way in other.tracks.values() if way is not former]

@@ -65,16 +65,16 @@ class Backlog:
         if not self._frames or self._credit_bytes <= 0:
             return None
         runs = self._frames[0]
-        segment_bytes, data = runs.popleft()
+        segment_bytes, data, track = runs.popleft()
         taken = min(max(self._credit_bytes // segment_bytes, 1) * segment_bytes, len(data))
         if taken < len(data):
-            runs.appendleft(Run(segment_bytes, data[taken:]))
+            runs.appendleft(Run(segment_bytes, data[taken:], track))
         self._begun = bool(runs)
         if not runs:
             self._frames.popleft()
         self.queued_bytes -= taken
         self._credit_bytes -= taken
-        return Run(segment_bytes, data[:taken])
+        return Run(segment_bytes, data[:taken], track)
 
     def drop_frame(self) -> None:
         """What was taken last is lost: so the rest of its frame is of no use."""

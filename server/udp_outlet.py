@@ -29,11 +29,7 @@ DATAGRAM_BYTES_MAX = 2048  # of what clients send; reports have some 100
 _UDP_SEGMENT = 103
 _SO_SNDBUFFORCE = 32
 _IP_PKTINFO = 8
-_UNSEGMENTABLE = (
-    errno.EMSGSIZE,
-    errno.EINVAL,
-    errno.EIO,
-)  # a path with a small MTU, or a device without checksums
+_UNSEGMENTABLE = (errno.EMSGSIZE, errno.EINVAL, errno.EIO)  # a small MTU, or a device without checksums
 _FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 
 _UNSEGMENTED = (socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("H", 0))
@@ -42,34 +38,47 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 Ancillary = list[tuple[int, int, bytes]]
 
 
-class UdpOutlet:
-    """The way out to one viewer's pair of ports.
+class UdpWay:
+    """The way to one pair of a client's ports: of one track.
 
-    frames_lost: not, or not whole, taken by the kernel. on_report: called with each datagram that comes from the
-    viewer's RTCP port.
+    on_report: called with each datagram that comes from the client's RTCP port.
     """
 
-    __slots__ = ("_ancillary", "_ports", "backlog", "frames_lost", "on_report", "rtcp", "rtp", "segmented")
+    __slots__ = ("_ports", "ancillary", "on_report", "rtcp", "rtp")
+
+    def __init__(self, ports: "UdpPorts", rtp: Address, rtcp: Address, ancillary: Ancillary) -> None:
+        self.rtp = rtp
+        self.rtcp = rtcp
+        self.ancillary = ancillary
+        self.on_report: Callable[[bytes], None] = ports.ignore
+        self._ports = ports
+
+    def close(self) -> None:
+        """Nothing is heard from there any more."""
+        self._ports.forget(self)
+
+
+class UdpOutlet:
+    """The way out to one viewer. ways: of its tracks, None for one that it did not set up; one at least is.
+
+    frames_lost: not, or not whole, taken by the kernel.
+    """
+
+    __slots__ = ("_ports", "ancillary", "backlog", "frames_lost", "rtp", "segmented", "ways")
 
     blocked = False  # it never is
     kernel_bytes = 0  # that are known of
     unfinished_bytes = 0
     round_trip_us = 0
 
-    def __init__(self, ports: "UdpPorts", rtp: Address, rtcp: Address, ancillary: Ancillary) -> None:
-        self.rtp = rtp
-        self.rtcp = rtcp
+    def __init__(self, ports: "UdpPorts", ways: tuple[UdpWay | None, ...]) -> None:
+        self.ways = ways
+        self.rtp = tuple(None if way is None else way.rtp for way in ways)
+        self.ancillary = next(way.ancillary for way in ways if way is not None)
         self.frames_lost = 0
         self.segmented = ports.segments  # until the path is seen not to bear it
-        self.on_report: Callable[[bytes], None] = ports.ignore
         self.backlog: Backlog | None = None  # as long as nothing had to wait
         self._ports = ports
-        self._ancillary = ancillary
-
-    @property
-    def ports(self) -> Pair:
-        """Ours."""
-        return self._ports.ports
 
     @property
     def room_bytes(self) -> int:
@@ -80,13 +89,15 @@ class UdpOutlet:
     def fit(self, buffer_bytes: int, unsent_bytes: int) -> None:
         """Nothing waits here for one viewer."""
 
-    def write(self, data: bytes) -> None:
-        """Send a compound RTCP packet."""
-        self._ports.send_report(self, data)
+    def report(self, track: int, data: bytes) -> None:
+        """Send a compound RTCP packet of one track."""
+        way = self.ways[track]
+        if way is not None:
+            self._ports.send_report(way, data)
 
     def close(self) -> None:
-        """Nothing is sent there, or heard from there, any more."""
-        self._ports.forget(self)
+        """What waits here is not sent any more."""
+        self._ports.drop(self)
 
 
 class UdpPorts:
@@ -106,8 +117,8 @@ class UdpPorts:
         self._family = family
         self._counters = counters
         self._poller = poller
-        self._by_rtp: dict[tuple[str, int], UdpOutlet] = {}
-        self._by_rtcp: dict[tuple[str, int], UdpOutlet] = {}
+        self._by_rtp: dict[tuple[str, int], UdpWay] = {}
+        self._by_rtcp: dict[tuple[str, int], UdpWay] = {}
         self._any_address = address in ("0.0.0.0", "::")
         self._rtp, self._rtcp = _bind_pair(family, address, port)
         self.ports: Pair = (self._rtp.getsockname()[1], self._rtcp.getsockname()[1])
@@ -118,7 +129,7 @@ class UdpPorts:
             poller.add(sock.fileno(), READ, handler)
         _enlarge(self._rtp)
 
-    def open(self, peer: Address, local: Address, client_ports: Pair) -> UdpOutlet | None:
+    def open(self, peer: Address, local: Address, client_ports: Pair) -> UdpWay | None:
         """The way to a client's ports; None where one of them is another viewer's.
 
         peer, local: the ends of its control connection: media goes to the one, from the other.
@@ -129,20 +140,23 @@ class UdpPorts:
             return None
         rtp, rtcp = ((host, port, *rest) for port in client_ports)
         ancillary = [_source(self._family, local)] if self._any_address else []
-        outlet = UdpOutlet(self, rtp, rtcp, ancillary)
-        self._by_rtp[keys[0]] = self._by_rtcp[keys[1]] = outlet
-        return outlet
+        way = UdpWay(self, rtp, rtcp, ancillary)
+        self._by_rtp[keys[0]] = self._by_rtcp[keys[1]] = way
+        return way
 
     @property
     def due_us(self) -> int | None:
         """When `tick` has something to do."""
         return self._pump_us if self._behind else None
 
-    def forget(self, outlet: UdpOutlet) -> None:
+    def forget(self, way: UdpWay) -> None:
+        """The way is closed."""
+        self._by_rtp.pop(way.rtp[:2], None)
+        self._by_rtcp.pop(way.rtcp[:2], None)
+
+    def drop(self, outlet: UdpOutlet) -> None:
         """The outlet is closed."""
         self._behind.pop(outlet, None)
-        self._by_rtp.pop(outlet.rtp[:2], None)
-        self._by_rtcp.pop(outlet.rtcp[:2], None)
 
     def ignore(self, _data: bytes) -> None:
         """A datagram that is nobody's."""
@@ -154,10 +168,10 @@ class UdpPorts:
             self._poller.remove(sock.fileno())
             sock.close()
 
-    def send_report(self, outlet: UdpOutlet, data: bytes) -> None:
+    def send_report(self, way: UdpWay, data: bytes) -> None:
         """Send RTCP; what the kernel does not take is lost."""
         try:
-            self._rtcp.sendmsg((data,), outlet._ancillary, 0, outlet.rtcp)
+            self._rtcp.sendmsg((data,), way.ancillary, 0, way.rtcp)
         except OSError as error:
             self._note(error)
 
@@ -173,13 +187,13 @@ class UdpPorts:
         lost: set[UdpOutlet] = set()
         for run in frame.runs:
             self._segment(run.segment_bytes)
-            send, buffers = self._rtp.sendmsg, (run.data,)
+            send, buffers, track = self._rtp.sendmsg, (run.data,), run.track
             for outlet in outlets:  # the hot loop: once a viewer and run
                 if lost and outlet in lost:
                     continue
                 try:
                     if outlet.segmented:
-                        send(buffers, outlet._ancillary, 0, outlet.rtp)
+                        send(buffers, outlet.ancillary, 0, outlet.rtp[track])
                     else:
                         self._send_packets(outlet, run)
                 except OSError as error:
@@ -217,7 +231,7 @@ class UdpPorts:
             self._segment(run.segment_bytes)
             try:
                 if outlet.segmented:
-                    self._rtp.sendmsg((run.data,), outlet._ancillary, 0, outlet.rtp)
+                    self._rtp.sendmsg((run.data,), outlet.ancillary, 0, outlet.rtp[run.track])
                 else:
                     self._send_packets(outlet, run)
             except OSError as error:
@@ -242,10 +256,10 @@ class UdpPorts:
 
     def _send_packets(self, outlet: UdpOutlet, run: Run) -> None:
         """Each with a system call of its own, and in fragments where the path's MTU is small."""
-        ancillary = [*outlet._ancillary, *([_UNSEGMENTED] if self.segments else [])]
+        ancillary = [*outlet.ancillary, *([_UNSEGMENTED] if self.segments else [])]
         for start in range(0, len(run.data), run.segment_bytes):
             packet = run.data[start : start + run.segment_bytes]
-            self._rtp.sendmsg((packet,), ancillary, 0, outlet.rtp)
+            self._rtp.sendmsg((packet,), ancillary, 0, outlet.rtp[run.track])
 
     def _sent_otherwise(self, outlet: UdpOutlet, run: Run, error: OSError) -> bool:
         """The kernel refused the run: whether it took it packet by packet."""
@@ -275,11 +289,11 @@ class UdpPorts:
 
     def _on_rtcp(self, _events: int) -> None:
         for data, address in self._received(self._rtcp):
-            outlet = self._by_rtcp.get(address)
-            if outlet is None:
+            way = self._by_rtcp.get(address)
+            if way is None:
                 self._counters.udp_ignored += 1
             else:
-                outlet.on_report(data)
+                way.on_report(data)
 
     def _received(self, sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
         for _ in range(DATAGRAMS_A_TURN_MAX):

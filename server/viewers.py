@@ -241,8 +241,10 @@ class Viewer:
         """Send it a compound RTCP packet of one track. Raises OSError where its connection is broken."""
         pair = self.channels[track]
         if pair is not None:
-            tcp = self.framing is Framing.INTERLEAVED
-            self.outlet.write(encode_interleaved(pair[1], data) if tcp else data)
+            if isinstance(self.outlet, UdpOutlet):
+                self.outlet.report(track, data)
+            else:
+                self.outlet.write(encode_interleaved(pair[1], data))
 
     def form(self, offset: Offset) -> Form:
         """The form of a frame for it at this offset."""

@@ -79,7 +79,7 @@ def test_datagrams(offset: Offset) -> None:
     assert isinstance(data, Datagrams)
     assert len(data) == len(FRAME.data) - 4 * 4
     judge = Judge()
-    for segment, run in data.runs:
+    for segment, run, _ in data.runs:
         for at in range(0, len(run), segment):
             judge.receive(encode_interleaved(0, bytes(run[at : at + segment])))
     assert judge.frames == [(1, 0)]

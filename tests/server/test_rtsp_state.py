@@ -113,6 +113,19 @@ def test_each_track_is_set_up_and_all_play() -> None:
     assert client.others == [Feedback(play.session, 1, b"abcd")]
 
 
+def test_each_track_has_its_own_ports_and_all_go_one_way() -> None:
+    client = Client()
+    native(client)
+    session = client.setup("rtsp://h/cam/native/track=0", "RTP/AVP;client_port=5000-5001")
+    second = "RTP/AVP;client_port=5002-5003"
+    assert client.ask("SETUP", "rtsp://h/cam/native/track=1", Transport=second, Session=session).status == 200
+    ways = Unicast((5000, 5001), (8000, 8001)), Unicast((5002, 5003), (8000, 8001))
+    assert client.dialogue.sessions[session].ways == ways
+    assert client.ask("SETUP", "rtsp://h/cam/native/track=1", Transport=TCP, Session=session).status == 200
+    assert client.dialogue.sessions[session].ways == (None, Interleaved((0, 1)))
+    assert client.ports.claimed == set()
+
+
 def test_a_track_that_is_not_set_up() -> None:
     client = Client()
     session = client.setup("rtsp://h/cam/track=1")

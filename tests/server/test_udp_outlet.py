@@ -9,9 +9,10 @@ import pytest
 from common.errors import SettingsError
 from common.poller import Poller
 from server.counters import Counters
-from server.datagrams import ts_datagrams
+from server.datagrams import native_datagrams, ts_datagrams
+from server.rtsp_message import encode_interleaved
 from server.udp_backlog import Pacing
-from server.udp_outlet import UdpOutlet, UdpPorts, offer_datagrams
+from server.udp_outlet import UdpOutlet, UdpPorts, UdpWay, offer_datagrams
 from tests.support.frame_source import FrameSource, Judge
 from tests.support.udp_receiver import UdpReceiver
 
@@ -30,10 +31,13 @@ class Bench:
         self.source = FrameSource()
         self.judge = Judge()
 
+    def way(self, local: str = "127.0.0.1") -> UdpWay:
+        way = self.udp.open(("127.0.0.1", 1), (local, 2), self.receiver.ports)
+        assert way is not None
+        return way
+
     def open(self, local: str = "127.0.0.1") -> UdpOutlet:
-        outlet = self.udp.open(("127.0.0.1", 1), (local, 2), self.receiver.ports)
-        assert outlet is not None
-        return outlet
+        return UdpOutlet(self.udp, (self.way(local),))
 
     def send(self, outlet: UdpOutlet, packets: int = 3) -> None:
         offer_datagrams([outlet], ts_datagrams(self.source.frame(packets=packets).data), False)
@@ -66,7 +70,7 @@ def test_frames_arrive_packet_by_packet(bench: Bench, packets: int) -> None:
         bench.send(outlet, packets)
         bench.receiver.watch(bench.judge, (1, number))
     assert bench.receiver.sources == {("127.0.0.1", bench.udp.ports[0])}
-    outlet.write(b"report")
+    outlet.report(0, b"report")
     assert bench.receiver.rtcp.recvfrom(100) == (b"report", ("127.0.0.1", bench.udp.ports[1]))
     assert (bench.counters.udp_frames_lost, bench.counters.udp_errors) == (0, 0)
 
@@ -125,7 +129,7 @@ def test_what_the_kernel_does_not_take_is_lost_and_counted(
     monkeypatch.setattr(bench.udp, "_rtp", Refusing(bench.udp._rtp, error))
     monkeypatch.setattr(bench.udp, "_rtcp", Refusing(bench.udp._rtcp, error))
     bench.send(outlet, 1000)
-    outlet.write(b"report")
+    outlet.report(0, b"report")
     assert outlet.frames_lost == 1
     assert bench.counters.udp_frames_lost == 1
     assert getattr(bench.counters, counter) == 2
@@ -140,19 +144,19 @@ def test_a_closed_port_is_no_error(bench: Bench) -> None:
 
 
 def test_a_client_s_ports_are_one_viewer_s(bench: Bench) -> None:
-    outlet = bench.open()
+    way = bench.way()
     a, b = bench.receiver.ports
     for ports in ((a, b), (a, b + 1), (a - 1, b), (b, a), (b, b + 1)):
         assert bench.udp.open(("127.0.0.1", 3), ("127.0.0.1", 4), ports) is None
     assert bench.udp.open(("127.0.0.2", 3), ("127.0.0.1", 4), (a, b)) is not None
-    outlet.close()
+    way.close()
     bench.open()
 
 
 def test_reports_are_heard_from_the_viewer_s_port_only(bench: Bench) -> None:
-    outlet = bench.open()
+    way = bench.way()
     heard: list[bytes] = []
-    outlet.on_report = heard.append
+    way.on_report = heard.append
     bench.receiver.rtcp.sendto(b"mine", ("127.0.0.1", bench.udp.ports[1]))
     bench.receiver.rtp.sendto(b"open the gate", ("127.0.0.1", bench.udp.ports[0]))
     bench.poller.poll(1_000_000)
@@ -166,7 +170,7 @@ def test_reports_are_heard_from_the_viewer_s_port_only(bench: Bench) -> None:
         bench.poller.poll(0)
     assert heard == [b"mine"]
     assert bench.counters.udp_ignored == 2
-    outlet.close()
+    way.close()
     bench.receiver.rtcp.sendto(b"late", ("127.0.0.1", bench.udp.ports[1]))
     bench.poller.poll(1_000_000)
     assert bench.counters.udp_ignored == 3
@@ -215,13 +219,26 @@ def test_the_queue_is_bounded_and_ends_with_the_viewer() -> None:
     bench.close()
 
 
+def test_each_track_goes_to_its_own_ports(bench: Bench) -> None:
+    with UdpReceiver() as other:
+        second = bench.udp.open(("127.0.0.1", 1), ("127.0.0.1", 2), other.ports)
+        outlet = UdpOutlet(bench.udp, (bench.way(), second))
+        for track, receiver in enumerate((bench.receiver, other)):
+            packets = [bytes((track, n)) * 600 for n in range(3)] + [b"the last is short"]
+            rows = [encode_interleaved(0, packet) for packet in packets]
+            offer_datagrams([outlet], native_datagrams(b"".join(rows), track), False)
+            assert [receiver.packet() for _ in packets] == packets
+            outlet.report(track, b"report")
+            assert receiver.report() == b"report"
+
+
 def test_media_comes_from_the_address_that_was_asked() -> None:
     bench = Bench("0.0.0.0")
     outlet = bench.open(local="127.0.0.9")
     bench.send(outlet)
     bench.receiver.packet()
     assert bench.receiver.sources == {("127.0.0.9", bench.udp.ports[0])}
-    outlet.write(b"report")
+    outlet.report(0, b"report")
     assert bench.receiver.rtcp.recvfrom(100)[1] == ("127.0.0.9", bench.udp.ports[1])
     bench.close()
 
@@ -235,9 +252,9 @@ def test_ipv6() -> None:
     except SettingsError:
         pytest.skip("no IPv6")
     with UdpReceiver() as receiver:
-        outlet = udp.open(("::ffff:127.0.0.1", 1, 0, 0), ("::ffff:127.0.0.1", 2, 0, 0), receiver.ports)
-        assert outlet is not None
-        offer_datagrams([outlet], ts_datagrams(FrameSource().frame(packets=300).data), False)
+        way = udp.open(("::ffff:127.0.0.1", 1, 0, 0), ("::ffff:127.0.0.1", 2, 0, 0), receiver.ports)
+        assert way is not None
+        offer_datagrams([UdpOutlet(udp, (way,))], ts_datagrams(FrameSource().frame(packets=300).data), False)
         receiver.watch(Judge(), (1, 0))
         assert receiver.sources == {("127.0.0.1", udp.ports[0])}
     udp.close()
