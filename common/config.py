@@ -39,7 +39,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rtsp(Section, frozen=True):
-    """The RTSP side of the servers. Port 0 picks a free one.
+    """The RTSP side of the servers. Port 0 picks a free one; `tls_port` 0 is none.
 
     udp_port: even; RTP over UDP comes from it and RTCP from the next; each further server process has two more.
     udp_burst_bytes: so much goes out over UDP to a viewer at once, what is more at `udp_pace_bps`; 0: all at once.
@@ -51,12 +51,21 @@ class Rtsp(Section, frozen=True):
     udp_pace_bps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000_000)] = 50_000_000
     session_timeout_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 60
     connections_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5000
+    tls_port: Port = 0
 
 
 class Http(Section, frozen=True):
-    """The HTTP side of the servers. Port 0 picks a free one."""
+    """The HTTP side of the servers. Port 0 picks a free one; `tls_port` 0 is none."""
 
     port: Port = 8080
+    tls_port: Port = 0
+
+
+class Tls(Section, frozen=True):
+    """The certificate, with its chain, and its key, as PEM files; an empty `key`: it is in the former's file."""
+
+    certificate: str = ""
+    key: str = ""
 
 
 class Processes(Section, frozen=True):
@@ -195,6 +204,7 @@ class Config(Section, frozen=True):
     runtime_dir: str = ""
     rtsp: Rtsp = Rtsp()
     http: Http = Http()
+    tls: Tls = Tls()
     processes: Processes = Processes()
     limits: Limits = Limits()
     viewer: Viewer = Viewer()

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from common import certificate, source_spec
 from common import config as settings
-from common import source_spec
 from common.errors import SettingsError
 from common.messages import STREAM_NAME_PATTERN
 
@@ -57,15 +57,27 @@ def check(config: settings.Config) -> None:
         fault = _password_fault(user, config.auth)
         if fault:
             raise SettingsError(f"{fault} (framegate password --help) - at `$.users.{name}`")
-    if config.rtsp.port == config.http.port != 0:
-        raise SettingsError(
-            f"port {config.http.port} is asked for twice: RTSP and HTTP each need their own - at `$.http.port`"
-        )
+    _check_ports(config)
     if config.rtsp.udp_port + 2 * config.processes.servers > 65536:
         raise SettingsError(
             f"{config.processes.servers} servers have no two ports each from {config.rtsp.udp_port} on: choose a "
             "lower one - at `$.rtsp.udp_port`"
         )
+
+
+def _check_ports(config: settings.Config) -> None:
+    taken: dict[int, str] = {}
+    for path, port in (
+        ("rtsp.port", config.rtsp.port), ("http.port", config.http.port),
+        ("rtsp.tls_port", config.rtsp.tls_port), ("http.tls_port", config.http.tls_port),
+    ):  # fmt: skip
+        if port and port in taken:
+            raise SettingsError(f"port {port} is asked for twice: $.{taken[port]} has it, too - at `$.{path}`")
+        taken[port] = path
+        if port and path.endswith("tls_port") and not config.tls.certificate:
+            raise SettingsError(f"TLS needs a certificate: name its file - at `$.tls.certificate`, for `$.{path}`")
+    if config.tls.certificate:
+        certificate.load(config.tls.certificate, config.tls.key)
 
 
 def _password_fault(user: settings.User, auth: settings.Auth) -> str:

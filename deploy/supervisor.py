@@ -64,6 +64,9 @@ def serve(config: settings.Config, say: _Say, limits: policies.Limits | None = N
         runtime = held.enter_context(RuntimeDirectory(directory))
         rtsp = held.enter_context(hold_port(config.host, config.rtsp.port, "--rtsp-port"))
         http = held.enter_context(hold_port(config.host, config.http.port, "--http-port"))
+        for name, port in (("rtsp.tls_port", config.rtsp.tls_port), ("http.tls_port", config.http.tls_port)):
+            if port:
+                held.enter_context(hold_port(config.host, port, name))
         replace = msgspec.structs.replace
         config = replace(
             config,
@@ -241,12 +244,14 @@ class Supervisor:
 
     def _greeting(self) -> str:
         host = shown_host(self._config.host)
-        rtsp, http = self._config.rtsp.port, self._config.http.port
+        rtsp, http = self._config.rtsp, self._config.http
         lines = ["ready"]
         for stream in self._config.streams:
             if self._policy.processes[f"capture-{stream}"].state is not policies.State.FAILED:
-                lines += [f"rtsp://{host}:{rtsp}/{stream}", f"http://{host}:{http}/{stream}.ts"]
-        return "\n".join([*lines, f"http://{host}:{http}/api/stats"]) + "\n"
+                lines += [f"rtsp://{host}:{rtsp.port}/{stream}", f"http://{host}:{http.port}/{stream}.ts"]
+                lines += [f"rtsps://{host}:{rtsp.tls_port}/{stream}"] if rtsp.tls_port else []
+                lines += [f"https://{host}:{http.tls_port}/{stream}.ts"] if http.tls_port else []
+        return "\n".join([*lines, f"http://{host}:{http.port}/api/stats"]) + "\n"
 
     # ---- figures -----------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
 from server.sender_reports import SenderReports
 from server.tcp_outlet import TcpOutlet, configure_tcp
+from server.tls import HANDSHAKE_US_MAX, TlsChannel, TlsOutlet
 from server.udp_outlet import UdpPorts
 from server.viewers import Viewer
 
@@ -36,7 +38,8 @@ _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Services:
     """What a connection needs of its process.
 
-    ports: where it listens, by "rtsp" and "http". accounts: of those who may log in; None: nobody has to.
+    ports: where it listens, by scheme: "rtsp", "http", and perhaps "rtsps", "https". accounts: of those who may
+    log in; None: nobody has to.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class Services:
 class Connection:
     """One TCP connection of a client. Subclasses say what its bytes mean.
 
-    peer: "address:port". Whatever goes wrong with it ends it, and nothing else.
+    peer: "address:port". tls: None for one that is not encrypted. Whatever goes wrong with it ends it, and nothing
+    else.
     """
 
     def __init__(
-        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[["Connection"], None]
-    ) -> None:
+        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[["Connection"], None],
+        tls: TlsChannel | None = None,
+    ) -> None:  # fmt: skip
         self.services = services
         self.peer = peer
         self.closed = False
@@ -80,7 +85,8 @@ class Connection:
         self._progress_us = now_us()
         self._held_until_us: int | None = None
         self._held_word = b""
-        self.outlet = TcpOutlet(sock, self._update)
+        self._connected_us = self._progress_us
+        self.outlet = TcpOutlet(sock, self._update) if tls is None else TlsOutlet(sock, self._update, tls)
         services.poller.add(self._fd, READ, self._on_events)
 
     # ---- for subclasses ---------------------------------------------------------------------------------
@@ -126,6 +132,11 @@ class Connection:
                 self.broken(error)
 
     @property
+    def secure(self) -> bool:
+        """Whether nobody else can read what goes over it."""
+        return isinstance(self.outlet, TlsOutlet)
+
+    @property
     def held(self) -> bool:
         """Whether nothing that the client says is acted on for a while."""
         return self._held_until_us is not None
@@ -142,6 +153,8 @@ class Connection:
             self.finishing_us = now_us()
             self.cleared()
             self.read_on(True)
+            if isinstance(self.outlet, TlsOutlet):
+                self.outlet.write_own(self.outlet.channel.end())
             self._last_word()
 
     def broken(self, error: OSError) -> None:
@@ -171,6 +184,13 @@ class Connection:
         if self.finishing_us is not None:
             if now - self.finishing_us >= LINGER_US:
                 self.close("done")
+        elif (
+            isinstance(outlet, TlsOutlet)
+            and not outlet.channel.established
+            and now - self._connected_us >= HANDSHAKE_US_MAX
+        ):
+            self.services.counters.handshakes_failed += 1
+            self.close("no handshake")
         elif now - self._progress_us >= self.services.config.viewer.stalled_close_ms * 1000:
             self.services.counters.connections_stalled += 1
             self.services.log.info(
@@ -226,9 +246,25 @@ class Connection:
         if self.finishing_us is not None:
             if not data:
                 self.close("done")
+        elif data and isinstance(self.outlet, TlsOutlet):
+            self._decrypt(data, self.outlet)
         elif data:
             self.received(data)
         else:
+            self.input_ended()
+
+    def _decrypt(self, data: bytes, outlet: TlsOutlet) -> None:
+        channel = outlet.channel
+        try:
+            said = channel.receive(data)
+        except ssl.SSLError:
+            self.services.counters.handshakes_failed += not channel.established
+            outlet.write_own(channel.take())  # why
+            raise
+        outlet.write_own(channel.take())
+        if said:
+            self.received(said)
+        if channel.ended and not self.closed and self.finishing_us is None:
             self.input_ended()
 
     def _last_word(self) -> None:

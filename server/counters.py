@@ -9,6 +9,7 @@ class Counters(msgspec.Struct):
     connections_refused: beyond the limit. connections_overdue: closed for asking nothing, or never to the end.
     logins_failed: with a wrong password; logins_barred: not looked at, for too many of them from an address;
     login_addresses_forgotten: more addresses than are counted.
+    handshakes_failed: of TLS: with what is none, or not in time.
     stale_frames: came for a ticket that had been shut. rtcp_ignored: came on an RTCP channel and was no RTCP.
     reports_of_others: report blocks on what the viewer is not sent. viewers_lowered: to key frames only, for loss.
     udp_frames_lost: not sent, or not whole, one for each viewer, and why: udp_queues_full: they did not go out at
@@ -27,6 +28,7 @@ class Counters(msgspec.Struct):
     rtsp_errors: int = 0
     http_requests: int = 0
     http_errors: int = 0
+    handshakes_failed: int = 0
     logins_failed: int = 0
     logins_barred: int = 0
     login_addresses_forgotten: int = 0

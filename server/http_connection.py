@@ -10,6 +10,7 @@ from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
 from server.http_requests import Ask, Close, HttpDialogue, Send, Step, Topic, index_page
+from server.tls import TlsChannel
 from server.viewers import Viewer
 
 JSON = "application/json"
@@ -21,17 +22,21 @@ class HttpConnection(Connection):
     """One HTTP connection."""
 
     def __init__(
-        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
-    ) -> None:
-        super().__init__(services, sock, peer, on_closed)
+        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None],
+        tls: TlsChannel | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(services, sock, peer, on_closed, tls)
         ports = services.ports
+        shown = ("rtsps", "https") if self.secure else ("rtsp", "http")
         login = None
         if services.accounts is not None:
             host = peer_host(peer)  # a client that is asked to log in may come again by another connection
-            login = Login(services.accounts, host, host, now_us, secure=False, protected=True)
+            login = Login(services.accounts, host, host, now_us, secure=self.secure, protected=True)
         self._dialogue = HttpDialogue(
             list(services.config.streams),
-            lambda streams, host: index_page(streams, host, ports["rtsp"], ports["http"]),
+            lambda streams, host: index_page(
+                streams, host, {scheme: ports[scheme] for scheme in shown if scheme in ports}
+            ),
             login,
         )
         self._viewer: Viewer | None = None

@@ -10,7 +10,7 @@ closed (RFC 9112 6.3). Everything else is kept alive.
 
 import html
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from urllib.parse import unquote
 
@@ -235,12 +235,15 @@ class HttpDialogue:
         self._steps.append(Close())
 
 
-def index_page(streams: Sequence[str], host: str, rtsp_port: int, http_port: int) -> str:
-    """The page at `/`: what there is, and where."""
+def index_page(streams: Sequence[str], host: str, ports: Mapping[str, int]) -> str:
+    """The page at `/`: what there is, and where. ports: by scheme, of RTSP and HTTP, with or without TLS."""
     shown = html.escape(host or "localhost")
     rows = []
     for name in streams:
-        urls = (f"rtsp://{shown}:{rtsp_port}/{name}", f"http://{shown}:{http_port}/{name}{STREAM_SUFFIX}")
+        urls = [
+            f"{scheme}://{shown}:{port}/{name}{STREAM_SUFFIX if scheme.startswith('http') else ''}"
+            for scheme, port in ports.items()
+        ]
         rows.append(f"<li>{name}: " + " ".join(f'<a href="{url}">{url}</a>' for url in urls) + "</li>")
     return (
         "<!DOCTYPE html><title>framegate</title><h1>framegate</h1><ul>"

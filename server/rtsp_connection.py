@@ -13,6 +13,7 @@ from server.rtsp_message import Response, encode
 from server.rtsp_state import Dialogue
 from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Session, Step
 from server.rtsp_transport import Delivery, Interleaved, Pair, Unicast
+from server.tls import TlsChannel
 from server.udp_outlet import UdpOutlet, UdpWay
 from server.viewers import Viewer
 
@@ -25,14 +26,17 @@ class RtspConnection(Connection):
     """One control connection, and the viewers on it."""
 
     def __init__(
-        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
-    ) -> None:
-        super().__init__(services, sock, peer, on_closed)
+        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None],
+        tls: TlsChannel | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(services, sock, peer, on_closed, tls)
         host, port = sock.getsockname()[:2]
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         login = None
         if services.accounts is not None:
-            login = Login(services.accounts, peer_host(peer), peer, now_us, secure=False, protected=False)
+            login = Login(
+                services.accounts, peer_host(peer), peer, now_us, secure=tls is not None, protected=False
+            )
         self._dialogue = Dialogue(
             {name: stream.payload for name, stream in services.config.streams.items()},
             authority,
@@ -107,7 +111,9 @@ class RtspConnection(Connection):
     # ---- as the owner of UDP ports ----------------------------------------------------------------------
 
     def claim(self, client_ports: Pair) -> Pair | None:
-        """Our ports for the client's; None where another viewer has these."""
+        """Our ports for the client's; None where another viewer has these, or what goes there must be secret."""
+        if self.secure:
+            return None
         udp = self.services.udp
         try:
             way = udp.open(self._socket.getpeername(), self._socket.getsockname(), client_ports)

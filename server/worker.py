@@ -24,10 +24,12 @@ from server.receiver_reports import ReceiverReports
 from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
+from server.tls import Certificate, TlsChannel
 from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
 from server.viewers import Viewer
 
+REFUSALS = {"rtsp": RTSP_REFUSAL, "http": HTTP_REFUSAL, "rtsps": b"", "https": b""}  # before a handshake: nothing
 SWEEP_INTERVAL_US = 1_000_000
 WAIT_US_MAX = 1_000_000
 
@@ -39,8 +41,14 @@ class Worker:
         config = role.config
         if not 0 <= index < config.processes.servers:
             raise SettingsError(f"--index {index}: there are {config.processes.servers} servers, counted from 0")
-        rtsp, http = listen(config.host, config.rtsp.port), listen(config.host, config.http.port)
-        ports = {"rtsp": rtsp.getsockname()[1], "http": http.getsockname()[1]}
+        sockets = {"rtsp": listen(config.host, config.rtsp.port), "http": listen(config.host, config.http.port)}
+        for scheme, port in (("rtsps", config.rtsp.tls_port), ("https", config.http.tls_port)):
+            if port:
+                sockets[scheme] = listen(config.host, port)
+        ports = {scheme: sock.getsockname()[1] for scheme, sock in sockets.items()}
+        self._certificate = (
+            Certificate(config.tls.certificate, config.tls.key, role.log) if len(sockets) > 2 else None
+        )
         self._role = role
         self._counters = Counters()
         self._poller = Poller()
@@ -67,8 +75,10 @@ class Worker:
             config, self._poller, self._counters, self._fanout, self._muxers, self._reports, receiver_reports,
             self._figures_desk, self._udp, ports, role.log, self._accounts,
         )  # fmt: skip
-        self._rtsp = Listener(self._services, rtsp, self._rtsp_connection, RTSP_REFUSAL)
-        self._http = Listener(self._services, http, self._http_connection, HTTP_REFUSAL)
+        self._listeners = [
+            Listener(self._services, sock, self._maker(scheme), REFUSALS[scheme])
+            for scheme, sock in sockets.items()
+        ]
         self._poller.add(role.wake_fd, READ, wake)
         self._poller.add(role.control.fileno(), READ, self._figures_desk.woken)
         self._sweep_us = 0
@@ -104,9 +114,11 @@ class Worker:
         return min(WAIT_US_MAX, min(at for at in due if at is not None) - now_us())
 
     def _sweep(self, now: int) -> None:
-        self._rtsp.sweep(now)
-        self._http.sweep(now)
-        self._counters.connections = len(self._rtsp.connections) + len(self._http.connections)
+        if self._certificate is not None:
+            self._certificate.refresh()
+        for listener in self._listeners:
+            listener.sweep(now)
+        self._counters.connections = sum(len(listener.connections) for listener in self._listeners)
         self._counters.muxers_up = self._muxers.up
         if self._accounts is not None:
             self._counters.logins_failed = self._accounts.failures.failures
@@ -154,18 +166,21 @@ class Worker:
             key_frames_only=viewer.flow.key_frames_only,
         )
 
-    def _rtsp_connection(
-        self, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
-    ) -> Connection:
-        return RtspConnection(self._services, sock, peer, on_closed)
+    def _maker(self, scheme: str) -> Callable[[socket.socket, str, Callable[[Connection], None]], Connection]:
+        """What makes the connections of a port."""
+        kind = RtspConnection if scheme.startswith("rtsp") else HttpConnection
 
-    def _http_connection(
-        self, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
-    ) -> Connection:
-        return HttpConnection(self._services, sock, peer, on_closed)
+        def make(sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]) -> Connection:
+            tls = None
+            if scheme in ("rtsps", "https"):
+                assert self._certificate is not None
+                tls = TlsChannel(self._certificate.context)
+            return kind(self._services, sock, peer, on_closed, tls)
+
+        return make
 
     def _close(self) -> None:
-        for listener in (self._rtsp, self._http):
+        for listener in self._listeners:
             listener.close()
             for connection in list(listener.connections):
                 connection.goodbye()

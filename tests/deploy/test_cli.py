@@ -76,7 +76,7 @@ class TestServe:
             (["--http-port", "70000"], "--http-port 70000: Expected `int` <= 65535 - at `$.http.port`"),
             (["--servers", "0"], "--servers 0: Expected `int` >= 1 - at `$.processes.servers`"),
             (["--rtsp-port", "9", "--http-port", "9"],
-             "port 9 is asked for twice: RTSP and HTTP each need their own - at `$.http.port`"),
+             "port 9 is asked for twice: $.rtsp.port has it, too - at `$.http.port`"),
             (["--config", "/missing"], "/missing: No such file or directory"),
             (["--host", "192.0.2.7", "--rtsp-port", "0"],
              "--host 192.0.2.7 is no address of this machine: choose one of its own, or 0.0.0.0 for all"),

@@ -12,6 +12,7 @@ from common.errors import SettingsError
 from common.passwords import hash_password
 from common.source_spec import NAME_CHARACTERS_MAX
 from deploy.effective import check, name_sources, settle
+from tests.support.certificates import issue
 
 FILE = """
 host = "::1"
@@ -92,6 +93,20 @@ class TestCheck:
     def test_a_user_who_could_not_log_in(self, auth: dict[str, Any], user: dict[str, Any], fault: str) -> None:
         with pytest.raises(SettingsError, match=rf"{fault}.*framegate password --help.* - at `\$\.users\.alice`"):
             check(from_document({"auth": auth, "users": {"alice": user}}))
+
+    def test_tls(self, tmp_path: Path) -> None:
+        file = tmp_path / "cert.pem"
+        issue(file)
+        good = {"rtsp": {"tls_port": 322}, "http": {"tls_port": 443}, "tls": {"certificate": str(file)}}
+        check(from_document(good))
+        for change, fault in (
+            ({"http": {"tls_port": 322}}, r"port 322 is asked for twice.*`\$\.http\.tls_port`"),
+            ({"http": {"tls_port": 8554}}, r"port 8554 is asked for twice.*`\$\.http\.tls_port`"),
+            ({"tls": {}}, r"needs a certificate.*`\$\.tls\.certificate`, for `\$\.rtsp\.tls_port`"),
+            ({"tls": {"certificate": str(tmp_path / "none")}}, r"none: No such file.*`\$\.tls`"),
+        ):
+            with pytest.raises(SettingsError, match=fault):
+                check(from_document({**good, **change}))
 
     @pytest.mark.parametrize("user", [{"password": "x"}, {"password_hash": hash_password("x", bytes(16))},
                                       {"digest_md5": "a" * 32, "digest_sha256": "a" * 64}])  # fmt: skip

@@ -1,15 +1,17 @@
 """How long a connection may keep us waiting, and how it ends."""
 
+import functools
 import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import zmq
 
+from common import certificate, logs
 from common import config as settings
-from common import logs
 from common.clock import now_us
 from common.poller import Poller
 from common.role import Role
@@ -22,8 +24,10 @@ from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
+from server.tls import HANDSHAKE_US_MAX, TlsChannel
 from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
+from tests.support.certificates import issue
 from tests.support.wait import until
 
 CONFIG = settings.from_document({"streams": {"cam": {"source": "test:"}}, "rtsp": {"session_timeout_s": 60}})
@@ -161,6 +165,20 @@ def test_an_http_request_that_waits_for_us_is_not_overdue(bench: Bench) -> None:
     bench.exchange(far, b"GET /cam.ts HTTP/1.1\r\nHost: h\r\n\r\n")
     connection.sweep(now_us() + 2 * REQUEST_US_MAX)
     assert connection.finishing_us is None
+
+
+def test_a_handshake_must_come_to_its_end(bench: Bench, tmp_path: Path) -> None:
+    issue(tmp_path / "cert.pem")
+    context = certificate.load(str(tmp_path / "cert.pem"), "")
+    for kind in (RtspConnection, HttpConnection):
+        failed = bench.counters.handshakes_failed
+        connection, far = bench.connect(functools.partial(kind, tls=TlsChannel(context)))
+        bench.exchange(far, b"\x16\x03\x01\x02\x00\x01")  # the beginning of a client's hello
+        connection.sweep(now_us() + HANDSHAKE_US_MAX - 2_000_000)
+        assert not connection.closed
+        connection.sweep(now_us() + HANDSHAKE_US_MAX)
+        assert connection.closed
+        assert bench.counters.handshakes_failed == failed + 1
 
 
 def test_a_last_word_is_read_before_the_end(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from server.http_requests import (
 )
 
 STREAMS = ["cam", "two"]
+PORTS = {"rtsp": 8554, "http": 8080}
 HOST = b"Host: h:8080\r\n"
 
 
@@ -34,7 +35,7 @@ class Client:
     """Feeds a dialogue, answers its questions, and reads the answers with h11's client."""
 
     def __init__(self) -> None:
-        self.dialogue = HttpDialogue(STREAMS, lambda names, host: index_page(names, host, 8554, 8080))
+        self.dialogue = HttpDialogue(STREAMS, lambda names, host: index_page(names, host, PORTS))
         self.asked: list[Ask] = []
         self.closed = False
         self.faults = 0
