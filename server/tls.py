@@ -114,7 +114,9 @@ class TlsOutlet(TcpOutlet):
         """Take a frame, all of it though perhaps not at once; False: not one byte of it."""
         if self.blocked:
             return False
-        super().write(self.channel.encrypt(frame))
+        data = self.channel.encrypt(frame)
+        if not super().offer(data):
+            self._tail = memoryview(data)
         return True
 
     def write(self, data: bytes) -> None:
