@@ -3,7 +3,7 @@
     python -m tests.interop.long_udp [--minutes 60]
 
 ffmpeg plays `test:` as TS and as native payload over UDP; tshark reads the packets off the loopback interface (it
-may need root) and says what their headers are. Checked for each SSRC: sequence numbers without a gap or a repeat,
+may need root) and says what their headers are. Checked for each viewer's tracks: sequence numbers without a gap or a repeat,
 timestamps that never step back (beyond what B-pictures would; there are none) nor away from the time of arrival,
 and each sender report: often enough, its packet and octet counts those that were seen, and its NTP and RTP time on
 one line with all others, and with those of the viewer's other tracks. The end of each line of figures is "ok" or the first fault.
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from tests.support.instance import Instance
 
 FIELDS = (
-    "frame.time_epoch", "udp.length", "rtp.ssrc", "rtp.seq", "rtp.timestamp", "rtp.p_type",
+    "frame.time_epoch", "udp.dstport", "udp.length", "rtp.ssrc", "rtp.seq", "rtp.timestamp", "rtp.p_type",
     "rtcp.senderssrc", "rtcp.timestamp.ntp.msw", "rtcp.timestamp.ntp.lsw", "rtcp.timestamp.rtp",
     "rtcp.sender.packetcount", "rtcp.sender.octetcount",
 )  # fmt: skip
@@ -159,17 +159,18 @@ def watch(seconds: float) -> dict[str, Track]:
 
 
 def _take(values: list[str], tracks: dict[str, Track]) -> None:
-    at_s, udp_bytes, ssrc, sequence, timestamp, payload_type, sender, msw, lsw, rtp, packets, octets = values
+    at_s, port, udp_bytes, ssrc, sequence, timestamp, payload_type, sender, msw, lsw, rtp, packets, octets = values
+    key = f"port {int(port) & ~1}, SSRC {ssrc or sender}"
     if ssrc:
-        track = tracks.get(ssrc)
+        track = tracks.get(key)
         if track is None:
             kind = int(payload_type)
             clock_hz = CLOCKS_HZ.get(kind, 90_000 if len(tracks) % 2 else 48_000)
-            track = tracks[ssrc] = Track(f"{ssrc} (payload type {kind})", clock_hz)
+            track = tracks[key] = Track(f"{key}, payload type {kind}", clock_hz)
         track.packet(float(at_s), int(sequence), int(timestamp), int(udp_bytes) - HEADERS_BYTES)
-    elif sender in tracks and packets:
+    elif key in tracks and packets:
         ntp_s = int(msw) + int(lsw) / (1 << 32)
-        tracks[sender].report(float(at_s), ntp_s, int(rtp), int(packets), int(octets))
+        tracks[key].report(float(at_s), ntp_s, int(rtp), int(packets), int(octets))
 
 
 def main() -> None:
