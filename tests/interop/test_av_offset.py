@@ -30,7 +30,7 @@ def instance(clip: Path) -> Iterator[Instance]:
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_rtsp(instance: Instance, clip: Path, payload: str, transport: str) -> None:
     in_file = flash_and_beep.offset_ms(str(clip), seconds=SECONDS)
-    url = f"{instance.rtsp('av')}"
+    url = f"{instance.rtsp('av')}/{payload}"
     live = flash_and_beep.offset_ms(url, seconds=SECONDS, options={"rtsp_transport": transport})
     assert abs(live - in_file) < APART_MS_MAX
 

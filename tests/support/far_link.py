@@ -7,20 +7,22 @@
 
 Two TUN devices, one here and one in a namespace of its own, and a process between them (this module, run as a
 program) that holds what goes to the far side back for `delay_ms`; what comes from there is not delayed, so that a
-round trip takes as long. It does with any kernel what netem does with those that have it. All of it ends with the
-context, and with this process, however that ends.
+round trip takes as long. By `impair` it loses packets on their way to the far side, and lets later ones overtake.
+It does with any kernel what netem does with those that have it. All of it ends with the context, and with this
+process, however that ends.
 """
 
 import ctypes
 import fcntl
+import heapq
 import os
+import random
 import select
 import shutil
 import struct
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -31,6 +33,8 @@ IFF_TUN_NO_PI = 0x1001
 CLONE_NEWNET = 0x40000000  # sched.h
 PACKET_BYTES_MAX = 2048  # of MTU 1500
 PACKETS_MAX = 4096  # on their way; more are lost, as in any queue
+OVERTAKEN_S = 0.02  # so much longer takes a packet that others overtake
+COMMAND_BYTES_MAX = 64
 UP_WITHIN_S = 5.0
 
 
@@ -46,6 +50,7 @@ class FarLink:
         self.near, self.far = (f"198.18.{os.getpid() % 256}.{end}" for end in (1, 2))
         self._stack = ExitStack()
         self._namespace = -1
+        self._relay: subprocess.Popen[bytes]
 
     def __enter__(self) -> "FarLink":
         with ExitStack() as stack:
@@ -69,6 +74,17 @@ class FarLink:
             _enter(here)
             os.close(here)
 
+    def impair(self, lost: float, overtaken: float = 0.0) -> None:
+        """From now on lose this share of the packets to the far side, and let others overtake that share."""
+        assert self._relay.stdin is not None
+        self._relay.stdin.write(f"{lost} {overtaken}\n".encode())
+        self._relay.stdin.flush()
+
+    @property
+    def far_device(self) -> str:
+        """The far side's network device."""
+        return f"fg{os.getpid()}f"
+
     def _set_up(self, stack: ExitStack) -> None:
         if os.geteuid() != 0:
             raise NoFarLinkError("needs root, for a network namespace")
@@ -88,6 +104,7 @@ class FarLink:
                 pass_fds=devices, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )  # fmt: skip
         stack.callback(_end, relay)
+        self._relay = relay
         assert relay.stdout is not None
         if not select.select([relay.stdout], [], [], UP_WITHIN_S)[0] or not relay.stdout.readline():
             raise NoFarLinkError("no network namespace is permitted")
@@ -132,21 +149,28 @@ def _end(relay: "subprocess.Popen[bytes]") -> None:
 
 def _relay(near: int, far: int, delay_s: float) -> None:
     """Carry packets both ways until stdin ends."""
-    held: deque[tuple[float, bytes]] = deque()
+    held: list[tuple[float, int, bytes]] = []  # a heap: when it is due, its number
+    chance = random.Random(188)
+    lost = overtaken = 0.0
+    number = 0
     print("up", flush=True)  # noqa: T201
     while True:
         wait_s = max(0.0, held[0][0] - time.monotonic()) if held else None
         ready = select.select([near, far, 0], [], [], wait_s)[0]
         if 0 in ready:
-            return
+            command = os.read(0, COMMAND_BYTES_MAX)
+            if not command:
+                return
+            lost, overtaken = map(float, command.split()[-2:])
         now_s = time.monotonic()
         for packet in _packets(near) if near in ready else ():
-            if len(held) < PACKETS_MAX:
-                held.append((now_s + delay_s, packet))
+            if len(held) < PACKETS_MAX and chance.random() >= lost:
+                due_s = now_s + delay_s + (OVERTAKEN_S if chance.random() < overtaken else 0.0)
+                heapq.heappush(held, (due_s, number := number + 1, packet))
         for packet in _packets(far) if far in ready else ():
             _write(near, packet)
         while held and held[0][0] <= now_s:
-            _write(far, held.popleft()[1])
+            _write(far, heapq.heappop(held)[2])
 
 
 def _packets(device: int) -> Iterator[bytes]:

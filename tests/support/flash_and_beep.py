@@ -62,19 +62,19 @@ def offset_ms(url: str, *, seconds: float, options: dict[str, str] | None = None
             if float(packet.dts * packet.time_base) - begin > seconds:
                 break
             for frame in packet.decode():
+                if not isinstance(frame, av.VideoFrame | av.AudioFrame):
+                    continue
                 assert frame.time is not None
                 if isinstance(frame, av.VideoFrame):
                     if frame.to_ndarray()[: frame.height].mean() > (DARK + BRIGHT) / 2:
                         flashes.append(frame.time)
-                elif isinstance(frame, av.AudioFrame):
+                else:
                     loud = np.flatnonzero(np.abs(frame.to_ndarray()[0]) > LOUD)
                     if len(loud):
                         first = frame.time + float(loud[0]) / frame.sample_rate
                         if first > loud_until:
                             beeps.append(first)
                         loud_until = frame.time + float(loud[-1]) / frame.sample_rate + BEEP_S
-    offsets = [
-        (beep - flash) * 1000 for flash in flashes for beep in beeps if abs(beep - flash) < PERIOD_S / 2
-    ]
+    offsets = [(beep - flash) * 1000 for flash in flashes for beep in beeps if abs(beep - flash) < PERIOD_S / 2]
     assert len(offsets) >= seconds / PERIOD_S / 2, f"{len(flashes)} flashes, {len(beeps)} beeps in {seconds} s"
     return median(offsets)
