@@ -9,6 +9,8 @@ units before the first slice, so that the bulk of a picture is never looked at.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from common.errors import MediaError
 from common.sample import Codec
 from common.sps import h264_picture_size, h265_picture_size
@@ -22,6 +24,8 @@ AUD = {
     Codec.H265: LONG_START_CODE + b"\x46\x01\x50",  # likewise (H.265 7.3.2.5)
 }
 NAL_UNITS_MAX = 4096  # an 8K picture in one slice a row has some 500
+_WORD = np.dtype("<u2")
+_ZERO_BITS = np.uint16(0xFEFF)
 _LEAD_BYTES = 256  # what comes before the first slice is seldom longer
 
 H264_SLICES = frozenset(range(1, 6))
@@ -66,11 +70,9 @@ def nal_units(au: bytes | memoryview) -> list[tuple[int, int]]:
     """
     data = bytes(au)
     spans: list[tuple[int, int]] = []
-    at = data.find(START_CODE)
-    while at >= 0:
-        start = at + len(START_CODE)
-        at = data.find(START_CODE, start)
-        end = at if at >= 0 else len(data)
+    starts = _start_codes(data)
+    for at, following in zip(starts, [*starts[1:], len(data)], strict=True):
+        start, end = at + len(START_CODE), following
         if end > start and not data[end - 1]:
             end = start + len(data[start:end].rstrip(b"\0"))
         if end > start:
@@ -78,6 +80,18 @@ def nal_units(au: bytes | memoryview) -> list[tuple[int, int]]:
                 raise MediaError(f"over {NAL_UNITS_MAX} NAL units in one access unit")
             spans.append((start, end))
     return spans
+
+
+def _start_codes(data: bytes) -> list[int]:
+    """Where each start code is."""
+    words = np.frombuffer(data, _WORD, len(data) // 2)
+    # 00 00 | 01 or 00 | 00 01: of two bytes that begin at an even place, the first is 0 and the second 0 or 1.
+    starts: list[int] = []
+    for word in ((words & _ZERO_BITS) == 0).nonzero()[0].tolist():
+        at = data.find(START_CODE, max(2 * word - 1, 0), 2 * word + len(START_CODE))
+        if at >= 0 and (not starts or at > starts[-1]):
+            starts.append(at)
+    return starts
 
 
 def leading_units(au: bytes | memoryview, codec: Codec) -> list[Unit]:

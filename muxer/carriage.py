@@ -14,8 +14,9 @@ import msgspec
 
 from common import adts, annexb
 from common.errors import MediaError
-from common.sample import CONFIG_BYTES_MAX, Codec, Track
+from common.sample import Codec, Track
 from muxer import psi
+from muxer.parameter_sets import ParameterSets
 
 VIDEO_STREAM_ID = 0xE0
 MPEG_AUDIO_STREAM_ID = 0xC0
@@ -119,10 +120,8 @@ class VideoCarriage(Carriage):
         self._codec = track.codec
         self._delimiter = annexb.AUD[track.codec]
         self._delimiter_kind = annexb.AUD_KIND[track.codec]
-        self._set_kinds = annexb.PARAMETER_SETS[track.codec]
         self._slice_starts = annexb.SLICE_STARTS[track.codec]
-        self._sets: dict[int, bytes] = {}
-        self._learn(track.config, annexb.leading_units(track.config, track.codec))
+        self._sets = ParameterSets(track.codec, track.config)
 
     def wrap(self, data: bytes | memoryview, sync: bool) -> Payload:
         """The access unit, with what it lacks before it."""
@@ -139,28 +138,15 @@ class VideoCarriage(Carriage):
         disposable = annexb.unit_disposable(data, last, self._codec)
         missing = b""
         if sync or len(units) > 2:
-            self._learn(data, units)
+            self._sets.learn(data, units)
             if sync:
-                present = {unit.kind for unit in units}
-                missing = b"".join(
-                    self._sets[kind] for kind in self._set_kinds if kind in self._sets and kind not in present
-                )
+                missing = self._sets.missing({unit.kind for unit in units})
         if first.kind != self._delimiter_kind:
             return Payload(self._delimiter + missing, data, disposable)
         if not missing:
             return Payload(b"", data, disposable)
         begin = annexb.LONG_START_CODE + bytes(data[first.start : first.end]) + missing
         return Payload(begin, memoryview(data)[first.end :], disposable)
-
-    def _learn(self, data: bytes | memoryview, units: list[annexb.Unit]) -> None:
-        """Remember the parameter sets among `units`."""
-        found: dict[int, bytes] = {}
-        for kind, start, end in units:
-            if kind in self._set_kinds and end - start <= CONFIG_BYTES_MAX:
-                found[kind] = found.get(kind, b"") + annexb.LONG_START_CODE + bytes(data[start:end])
-        for kind, sets in found.items():
-            if len(sets) <= CONFIG_BYTES_MAX:
-                self._sets[kind] = sets
 
 
 _CARRIAGES: dict[Codec, type[Carriage]] = {

@@ -141,6 +141,12 @@ class Fanout:
         """The server process is gone, with all its viewers."""
         self._servers.pop(identity, None)
 
+    def end(self) -> list[tuple[bytes, int]]:
+        """Forget all viewers; the servers and tickets that must be told so."""
+        tickets = [(identity, ticket) for identity, server in self._servers.items() for ticket in server.readers]
+        self._servers.clear()
+        return tickets
+
     def parcels(self) -> list[Parcel]:
         """What to send now, oldest frame first for each server. Say `refused` for each that could not be sent."""
         head = self._stream.ring.head

@@ -11,14 +11,14 @@ import time
 from collections import Counter
 from functools import partial
 
-import msgspec
 import zmq
 
 from common import sockets, wire
 from common.clock import now_us
+from common.config import Viewer
 from common.endpoints import capture_endpoint, muxer_endpoint, muxer_of
-from common.errors import MediaError, MessageError, SettingsError
-from common.figures import RoleFigures, StreamFigures
+from common.errors import MessageError, SettingsError
+from common.figures import RoleFigures
 from common.intake import Intake, arrival_us
 from common.messages import (
     Announce,
@@ -41,7 +41,9 @@ from common.role import Role
 from common.sample import Payload
 from muxer.clock_rounds import ClockRounds
 from muxer.fanout import Fanout, Parcel
+from muxer.outputs import Output, Outputs
 from muxer.ring import Limits
+from muxer.sources import Source
 from muxer.stream import Stream
 
 TURN_MESSAGES_MAX = 256  # read from one socket before the others have their turn
@@ -50,22 +52,7 @@ SERVER_SILENT_US = 3_000_000  # a server says Hello five times a second
 TURN_US = 2_000  # what a sample may wait for others
 CROWDED_US = 2_500  # two turns that are no further apart: the next waits
 DESCRIBES_WAITING_MAX = 1000  # of one stream whose tracks are not known yet
-NO_NATIVE = "only MPEG-TS so far"
 SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
-
-
-class _Source(msgspec.Struct):
-    """One stream of this shard, with all that belongs to it."""
-
-    name: str
-    on_demand: bool
-    text: str
-    socket: sockets.Socket
-    intake: Intake
-    stream: Stream
-    fanout: Fanout
-    describes: list[tuple[bytes, int]] = []
-    subscribed: bool = False
 
 
 class Worker:
@@ -80,27 +67,23 @@ class Worker:
         self._counters: Counter[str] = Counter()
         self._heard_us: dict[bytes, int] = {}  # servers, by identity
         self._touched: dict[str, None] = {}  # streams that may have something to send, in order
-        self._clocks = ClockRounds(lambda name: self._sources[name].stream.next_tick_us)
+        self._clocks = ClockRounds(lambda name: self._sources[name].outputs.next_tick_us)
         self._poller = Poller()
         self._servers = sockets.frames_out(role.context, muxer_endpoint(config.runtime_dir, index))
         self._poller.add(self._servers.fileno(), READ, wake)
         self._poller.add(role.wake_fd, READ, wake)
-        age_max_us = config.viewer.age_max_ms * 1000
-        limits = Limits(age_max_us=age_max_us, instant=config.viewer.start == "instant", paced=True)
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, Source] = {}
         self._readable: dict[str, None] = {}  # streams whose capture may have sent something, in order
         for name, settings in config.streams.items():
             if muxer_of(name, config.processes.muxers) != index:
                 continue
-            stream = Stream(name, ssrc=secrets.randbits(32), age_max_us=age_max_us)
-            source = _Source(
+            source = Source(
                 name=name,
                 on_demand=settings.on_demand,
                 text=settings.source,
                 socket=sockets.samples_in(role.context, capture_endpoint(config.runtime_dir, name)),
                 intake=Intake(),
-                stream=stream,
-                fanout=Fanout(stream, self._epoch, limits, now_us),
+                outputs=Outputs(settings.payload, partial(_output, name, config.viewer)),
             )
             self._poller.add(source.socket.fileno(), READ, partial(self._may_read, name))
             self._sources[name] = source
@@ -123,14 +106,15 @@ class Worker:
                 for name in readable:
                     self._receive_samples(self._sources[name])
                 for name in self._clocks.due(now):
-                    if self._sources[name].stream.tick(now):
+                    if self._sources[name].outputs.tick(now):
                         self._touched[name] = None
                 if now >= housekeeping_us:
                     housekeeping_us = now + HOUSEKEEPING_US
                     self._housekeep(now)
                 touched, self._touched = self._touched, {}
                 for name in touched:
-                    self._send_frames(self._sources[name])
+                    for output in self._sources[name].outputs.by_payload.values():
+                        self._send_frames(output)
                 # On every turn: what was sent may have swallowed the descriptor's word that there is something.
                 more_requests = self._receive_requests()
                 self._role.tick(now, self._figures)
@@ -140,13 +124,16 @@ class Worker:
             for source in self._sources.values():
                 source.socket.close()
 
+    def _all_outputs(self) -> list[Output]:
+        return [output for source in self._sources.values() for output in source.outputs.by_payload.values()]
+
     # -- captures -------------------------------------------------------------------------------------
 
     def _may_read(self, name: str, _events: int = READ) -> None:
         """The descriptor of a ZeroMQ socket speaks only once: it is read until it is empty."""
         self._readable[name] = None
 
-    def _receive_samples(self, source: _Source) -> None:
+    def _receive_samples(self, source: Source) -> None:
         self._readable[source.name] = None
         for _ in range(TURN_MESSAGES_MAX):
             frames = sockets.receive(source.socket)
@@ -158,40 +145,44 @@ class Worker:
                 self._take(source, message, media)
             except MessageError as error:
                 self._refuse("capture", error)
-            except MediaError as error:
-                self._counters["samples_refused"] += 1
-                if source.intake.reason != str(error):
-                    source.intake.reason = str(error)
-                    self._role.log.error("sample_refused", stream=source.name, reason=str(error))
 
-    def _take(self, source: _Source, message: Message, media: wire.Buffer) -> None:
+    def _take(self, source: Source, message: Message, media: wire.Buffer) -> None:
         match message:
             case SampleMessage():
                 sample = source.intake.sample(message, bytes(media))
                 if sample is not None:
                     at_us = arrival_us(message, sample, now_us())
-                    source.stream.write(sample, at_us, (message.epoch, message.sequence))
+                    for error in source.outputs.write(sample, at_us, (message.epoch, message.sequence)):
+                        self._counters["samples_refused"] += 1
+                        self._note_error(source, error)
                     self._clocks.note(source.name)
                     self._touched[source.name] = None
                     self._counters["samples_in"] += 1
             case Announce():
                 source.intake.announce(message)
-                source.stream.announce(message.tracks)
+                for server, ticket, reason in source.outputs.announce(message.tracks):
+                    self._send(server, Ended(ticket, reason))
+                self._note_error(source, source.outputs.shown.error)
                 self._answer_describes(source)
             case SourceState():
                 source.intake.source_state(message)
                 if not message.up:
-                    source.stream.ring.clear()
+                    source.outputs.clear()
                     self._answer_describes(source)
             case _:
                 raise MessageError(f"{type(message).__name__} from a capture")
 
-    def _ask_key_frame(self, source: _Source, now: int) -> None:
-        if source.subscribed and source.intake.asks_key_frame(source.fanout.awaits_sync, now):
+    def _note_error(self, source: Source, reason: str) -> None:
+        if reason and source.intake.reason != reason:
+            source.intake.reason = reason
+            self._role.log.error("sample_refused", stream=source.name, reason=reason)
+
+    def _ask_key_frame(self, source: Source, now: int) -> None:
+        if source.subscribed and source.intake.asks_key_frame(source.outputs.awaits_sync, now):
             self._counters["key_frame_requests"] += 1
             self._tell_capture(source, wire.encode(KeyFrameRequest()))
 
-    def _tell_capture(self, source: _Source, frames: list[wire.Buffer]) -> None:
+    def _tell_capture(self, source: Source, frames: list[wire.Buffer]) -> None:
         self._may_read(source.name)
         try:
             sockets.send(source.socket, frames)
@@ -223,67 +214,81 @@ class Worker:
                 self._describe(identity, message)
             case ReadStart():
                 self._counters["read_starts"] += 1
-                source = self._sources.get(message.stream)
-                if source is None:
-                    self._send(identity, Ended(message.ticket, "no such stream"))
-                elif message.payload is not Payload.TS:
-                    self._send(identity, Ended(message.ticket, NO_NATIVE))
-                elif not source.fanout.read_start(identity, message):
+                refusal = self._read_start(identity, message)
+                if refusal:
                     self._counters["viewers_refused"] += 1
-                    self._send(identity, Ended(message.ticket, "too many viewers"))
-                else:
-                    self._touched[source.name] = None
+                    self._send(identity, Ended(message.ticket, refusal))
             case ReadStop():
                 self._counters["read_stops"] += 1
-                for source in self._sources.values():
-                    source.fanout.read_stop(identity, message)
+                for output in self._all_outputs():
+                    output.fanout.read_stop(identity, message)
             case Forget():
-                for source in self._sources.values():
-                    source.fanout.forget(identity, message.viewer)
+                for output in self._all_outputs():
+                    output.fanout.forget(identity, message.viewer)
             case _:
                 raise MessageError(f"{type(message).__name__} from a server")
 
-    def _describe(self, identity: bytes, message: Describe) -> None:
+    def _read_start(self, identity: bytes, message: ReadStart) -> str:
+        """Open a viewer's gate; or why not."""
         source = self._sources.get(message.stream)
         if source is None:
+            return "no such stream"
+        output = source.outputs.get(message.payload, now_us())
+        if output.error:
+            return output.error
+        is_other = message.after is not None and message.after[0] != output.epoch
+        if is_other and message.payload is Payload.NATIVE:
+            return "the stream has changed: ask for its description again"
+        if not output.fanout.read_start(identity, message):
+            return "too many viewers"
+        self._touched[source.name] = None
+        return ""
+
+    def _describe(self, identity: bytes, message: Describe) -> None:
+        source = self._sources.get(message.stream)
+        output = source.outputs.get(message.payload, now_us()) if source is not None else None
+        if source is None or output is None:
             self._send(identity, Described(message.request, message.stream, "", "no such stream", message.payload))
-        elif message.payload is not Payload.TS:
-            self._send(identity, Described(message.request, message.stream, "", NO_NATIVE, message.payload))
-        elif len(source.describes) >= DESCRIBES_WAITING_MAX:
+        elif len(output.describes) >= DESCRIBES_WAITING_MAX:
             self._counters["describes_refused"] += 1
-            self._send(identity, Described(message.request, message.stream, "", "too many requests"))
+            refusal = Described(message.request, message.stream, "", "too many requests", message.payload)
+            self._send(identity, refusal)
         else:
-            source.describes.append((identity, message.request))
+            output.describes.append((identity, message.request))
             self._demand(source)
             self._answer_describes(source)
 
-    def _answer_describes(self, source: _Source) -> None:
+    def _answer_describes(self, source: Source) -> None:
         """Answer as soon as the tracks are known, or the source says that it is down."""
-        if not source.describes or (source.stream.muxer is None and source.intake.state != "down"):
-            return
-        for identity, request in source.describes:
+        for payload, output in source.outputs.by_payload.items():
+            sdp = error = ""
             if source.intake.state == "down":
-                answer = Described(request, source.name, "", source.intake.reason or "the source is down")
-            else:
-                answer = Described(request, source.name, source.stream.sdp(now_us(), self._epoch), "")
-            self._send(identity, answer)
-        source.describes.clear()
+                error = source.intake.reason or "the source is down"
+            elif output.error or output.refused:
+                error = output.error or output.refused
+            elif output.stream.muxer is None:
+                continue
+            elif output.describes:
+                sdp = output.stream.sdp(now_us(), output.epoch)
+            for identity, request in output.describes:
+                self._send(identity, Described(request, source.name, sdp, error, payload))
+            output.describes.clear()
 
-    def _send_frames(self, source: _Source) -> None:
+    def _send_frames(self, output: Output) -> None:
         full: set[bytes] = set()
-        for parcel in source.fanout.parcels():
-            if parcel.server in full or not self._send_frame(source, parcel):
+        for parcel in output.fanout.parcels():
+            if parcel.server in full or not self._send_frame(output, parcel):
                 full.add(parcel.server)
-                source.fanout.refused(parcel)
+                output.fanout.refused(parcel)
 
-    def _send_frame(self, source: _Source, parcel: Parcel) -> bool:
-        entry = source.stream.ring[parcel.number]
+    def _send_frame(self, output: Output, parcel: Parcel) -> bool:
+        entry = output.stream.ring[parcel.number]
         frame = entry.frame
         header = FrameMessage(
-            stream=source.name,
+            stream=output.stream.name,
             payload=frame.payload,
             track=frame.track,
-            epoch=self._epoch,
+            epoch=output.epoch,
             number=parcel.number,
             kind=frame.kind,
             sync=frame.sync,
@@ -322,9 +327,9 @@ class Worker:
 
     def _forget_server(self, identity: bytes) -> None:
         self._heard_us.pop(identity, None)
-        for source in self._sources.values():
-            source.fanout.forget_server(identity)
-            source.describes = [waiting for waiting in source.describes if waiting[0] != identity]
+        for output in self._all_outputs():
+            output.fanout.forget_server(identity)
+            output.describes = [waiting for waiting in output.describes if waiting[0] != identity]
 
     # -- the rest -------------------------------------------------------------------------------------
 
@@ -334,20 +339,22 @@ class Worker:
                 self._role.log.warning("server_silent", server=identity.decode(errors="replace"))
                 self._forget_server(identity)
         for source in self._sources.values():
-            source.fanout.enforce()
+            source.outputs.let_go(now)
+            for output in source.outputs.by_payload.values():
+                output.fanout.enforce()
             self._touched[source.name] = None  # a server that was full may have room again
             self._demand(source)
             self._ask_key_frame(source, now)
 
-    def _demand(self, source: _Source) -> None:
+    def _demand(self, source: Source) -> None:
         """Subscribe to the capture while the stream is wanted: the subscription is what starts it."""
-        wanted = not source.on_demand or bool(source.fanout.viewers or source.describes)
+        wanted = not source.on_demand or source.outputs.wanted
         if wanted is not source.subscribed:
             source.subscribed = wanted
             if wanted:
                 source.intake.subscribed()
             else:  # what is in the ring will be old when somebody comes again
-                source.stream.ring.clear()
+                source.outputs.clear()
             self._tell_capture(source, [SUBSCRIBE if wanted else UNSUBSCRIBE])
 
     def _refuse(self, sender: str, error: MessageError) -> None:
@@ -358,25 +365,14 @@ class Worker:
         now = now_us()
         return RoleFigures(
             counters=dict(self._counters),
-            streams=[self._stream_figures(s, now) for s in self._sources.values()],
+            streams=[s.figures(now) for s in self._sources.values()],
         )
 
-    def _stream_figures(self, source: _Source, now: int) -> StreamFigures:
-        fps, bitrate_bps = source.stream.rates(now)
-        video = next((track for track in source.stream.tracks if not track.audio), None)
-        return StreamFigures(
-            name=source.name,
-            source=source.text,
-            codecs=[track.codec.value for track in source.stream.tracks],
-            width=video.width if video is not None else 0,
-            height=video.height if video is not None else 0,
-            fps=round(fps, 2),
-            bitrate_bps=bitrate_bps,
-            sync_interval_s=source.stream.sync_interval_us / 1e6,
-            viewers=source.fanout.viewers,
-            epoch=source.intake.epoch,
-            samples_in=source.intake.samples_in,
-            samples_lost=source.intake.samples_lost,
-            state=source.intake.state,
-            reason=source.intake.reason,
-        )
+
+def _output(name: str, viewer: Viewer, payload: Payload) -> Output:
+    """An empty output of the stream `name`."""
+    age_max_us = viewer.age_max_ms * 1000
+    limits = Limits(age_max_us=age_max_us, instant=viewer.start == "instant", paced=True)
+    epoch = secrets.randbits(62)
+    stream = Stream(name, ssrc=secrets.randbits(32), age_max_us=age_max_us, payload=payload)
+    return Output(stream, Fanout(stream, epoch, limits, now_us), epoch)

@@ -23,7 +23,9 @@ PURE = {
     "common": "adts annexb endpoints errors figures grid header_numbers intake messages passwords sample "
     "source_spec sps wire",
     "capture": "camera_modes policy recent source sync_points timeline",
-    "muxer": "carriage fanout mpegts packet_feed psi ring rtp sdp stream timeline",
+    "muxer": "aac_format audio_formats carriage fanout h264_format h265_format jpeg_format mpegts "
+    "nal_format native outputs packet_feed parameter_sets payload_format psi ring rtp "
+    "sdp stream timeline",
     "server": "auth auth_headers datagrams flow frame_buffers frame_mark http_requests login_failures nonces rtcp "
     "rtsp_headers rtsp_message rtsp_state rtsp_steps rtsp_transport udp_backlog",
     "deploy": "deaths policy",
