@@ -42,11 +42,15 @@ class Rtsp(Section, frozen=True):
     """The RTSP side of the servers. Port 0 picks a free one; `tls_port` 0 is none.
 
     udp_port: even; RTP over UDP comes from it and RTCP from the next; each further server process has two more.
+    multicast_groups: a range of IPv4 addresses, one of them for each stream of each server; "": no multicast.
     udp_burst_bytes: so much goes out over UDP to a viewer at once, what is more at `udp_pace_bps`; 0: all at once.
     """
 
     port: Port = 8554
     udp_port: Annotated[int, msgspec.Meta(ge=0, le=65534, multiple_of=2)] = 0
+    multicast_groups: str = ""
+    multicast_port: Annotated[int, msgspec.Meta(ge=1024, le=65534, multiple_of=2)] = 20000
+    multicast_ttl: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
     udp_burst_bytes: Annotated[int, msgspec.Meta(ge=1500, le=16 << 20)] = 64 << 10
     udp_pace_bps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000_000)] = 50_000_000
     session_timeout_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 60

@@ -38,7 +38,7 @@ class ViewerFigures(msgspec.Struct):
 
     id: str
     stream: str
-    transport: str  # rtsp-tcp | rtsp-udp | http-ts
+    transport: str  # rtsp-tcp | rtsp-udp | rtsp-multicast | rtsp-tunnel | http-ts
     peer: str
     user_agent: str
     state: str  # reading | behind | stopped

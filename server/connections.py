@@ -15,6 +15,7 @@ from server.auth import Accounts
 from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
+from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
 from server.sender_reports import SenderReports
@@ -45,6 +46,7 @@ class Services:
     def __init__(
         self, config: Config, poller: Poller, counters: Counters, fanout: Fanout, muxers: MuxerClient,
         reports: SenderReports, receiver_reports: ReceiverReports, figures: FiguresDesk, udp: UdpPorts,
+        multicast: MulticastGroups,
         ports: dict[str, int], log: Logger, accounts: Accounts | None = None,
     ) -> None:  # fmt: skip
         self.config = config
@@ -56,6 +58,7 @@ class Services:
         self.receiver_reports = receiver_reports
         self.figures = figures
         self.udp = udp
+        self.multicast = multicast
         self.ports = ports
         self.log = log
         self.accounts = accounts

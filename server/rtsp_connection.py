@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from common.clock import now_us
+from common.sample import Payload
 from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
 from server.rtsp_message import Response, encode
 from server.rtsp_state import Dialogue
 from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Session, Step
-from server.rtsp_transport import Delivery, Interleaved, Pair, Unicast
+from server.rtsp_transport import Delivery, Interleaved, Multicast, Pair, Unicast
 from server.tls import TlsChannel
 from server.udp_outlet import UdpOutlet, UdpWay
 from server.viewers import Viewer
@@ -81,6 +82,8 @@ class RtspConnection(Connection):
         for viewer in self._viewers.values():
             self._remove(viewer)
         self._viewers.clear()
+        for session in self._dialogue.sessions:
+            self.services.multicast.leave(session)
         for way in self._ways.values():
             way.close()
         self._ways.clear()
@@ -104,9 +107,7 @@ class RtspConnection(Connection):
         """The viewer's stream is over."""
         self.log_viewer("viewer_ended", viewer, reason=reason)
         session = next(name for name, other in self._viewers.items() if other is viewer)
-        self._end(self._dialogue.sessions.pop(session))
-        if not self._dialogue.sessions:
-            self.finish()
+        self._over(session)
 
     # ---- as the owner of UDP ports ----------------------------------------------------------------------
 
@@ -127,6 +128,10 @@ class RtspConnection(Connection):
     def release(self, client_ports: Pair) -> None:
         """The session has another way now."""
         self._ways.pop(client_ports).close()
+
+    def group(self, stream: str, payload: Payload, track: int) -> Multicast | None:
+        """Where this is sent to all."""
+        return self.services.multicast.of(stream, payload, track)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
@@ -160,7 +165,9 @@ class RtspConnection(Connection):
             case Play(session, user_agent):
                 self._play(session, user_agent)
             case Pause(session):
-                services.fanout.read_stop(self._viewers[session.id])
+                if session.id in self._viewers:
+                    services.fanout.read_stop(self._viewers[session.id])
+                services.multicast.leave(session.id)
             case End(session):
                 self._end(session)
             case Feedback(session, _, data):
@@ -182,6 +189,10 @@ class RtspConnection(Connection):
         self._go_on()
 
     def _play(self, session: Session, user_agent: str) -> None:
+        if any(isinstance(way, Multicast) for way in session.ways):
+            ended = partial(self._over, session.id)
+            self.services.multicast.join(session.stream, session.payload, session.id, ended)
+            return
         viewer = self._viewers.get(session.id)
         ways = tuple(self._ways[way.client_ports] if isinstance(way, Unicast) else None for way in session.ways)
         udp = any(way is not None for way in ways)
@@ -204,8 +215,15 @@ class RtspConnection(Connection):
         viewer.channels = channels
         self.services.fanout.read_start(viewer)
 
+    def _over(self, session: str) -> None:
+        """The session's stream has ended, and with the last one the connection."""
+        self._end(self._dialogue.sessions.pop(session))
+        if not self._dialogue.sessions:
+            self.finish()
+
     def _end(self, session: Session) -> None:
         """No frame is begun any more; the one that is unfinished goes out before the BYE."""
+        self.services.multicast.leave(session.id)
         viewer = self._viewers.pop(session.id, None)
         if viewer is not None:
             self._remove(viewer)
@@ -226,7 +244,7 @@ def _channels(way: Delivery | None) -> Pair | None:
     match way:
         case Interleaved(channels):
             return channels
-        case Unicast():
+        case Unicast() | Multicast():
             return 0, 1
         case None:
             return None

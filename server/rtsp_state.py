@@ -256,7 +256,7 @@ class Dialogue:
         if session is None and len(self.sessions) >= SESSIONS_MAX:
             self._reply(request, 453)
             return
-        delivery = self._deliver(parse_transports(offered), session, track)
+        delivery = self._deliver(parse_transports(offered), session, target.stream, payload, track)
         if delivery is None:
             self._reply(request, 461)
             return
@@ -302,7 +302,9 @@ class Dialogue:
     def _payload(self, target: Target) -> Payload:
         return self._streams[target.stream] if target.payload is None else target.payload
 
-    def _deliver(self, offered: list[Transport], session: Session | None, track: int) -> Delivery | None:
+    def _deliver(
+        self, offered: list[Transport], session: Session | None, stream: str, payload: Payload, track: int
+    ) -> Delivery | None:
         """What is taken of the offers; the track's former way is given up for another.
 
         So are those of the session's other tracks, if they were of another kind.
@@ -318,7 +320,8 @@ class Dialogue:
                 return had.server_ports
             return self._ports.claim(client_ports)
 
-        delivery = choose(offered, self._peer, frozenset(taken), claim)
+        group = self._ports.group(stream, payload, track)
+        delivery = choose(offered, self._peer, frozenset(taken), claim, group)
         if delivery is None:
             return None
         for number, way in list(tracks.items()):

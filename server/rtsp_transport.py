@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from common.sample import Payload
+
 TRANSPORTS_MAX = 16  # alternatives in one header; GStreamer offers 3
 PARAMETERS_MAX = 32  # of one alternative
 CHANNEL_MAX = 255  # one byte in the `$` header
@@ -59,7 +61,21 @@ class Unicast(msgspec.Struct, frozen=True):
         return f"RTP/AVP;unicast;client_port={a}-{b};server_port={c}-{d}"
 
 
-Delivery = Interleaved | Unicast
+class Multicast(msgspec.Struct, frozen=True):
+    """RTP and RTCP to these ports of a group, for all who want it."""
+
+    group: str
+    ports: Pair
+    ttl: int
+
+    @property
+    def text(self) -> str:
+        """The Transport header of the answer."""
+        a, b = self.ports
+        return f"RTP/AVP;multicast;destination={self.group};port={a}-{b};ttl={self.ttl}"
+
+
+Delivery = Interleaved | Unicast | Multicast
 
 
 class Ports(Protocol):
@@ -71,21 +87,34 @@ class Ports(Protocol):
     def release(self, client_ports: Pair) -> None:
         """The session has another way now."""
 
+    def group(self, stream: str, payload: Payload, track: int) -> "Multicast | None":
+        """Where this is sent to all; None where it is not."""
+
 
 _LOWER = {"RTP/AVP": "UDP", "RTP/AVP/UDP": "UDP", "RTP/AVP/TCP": "TCP"}
 
 
 def choose(
-    transports: Iterable[Transport], peer: str, taken: frozenset[int], claim: Callable[[Pair], Pair | None]
+    transports: Iterable[Transport],
+    peer: str,
+    taken: frozenset[int],
+    claim: Callable[[Pair], Pair | None],
+    group: Multicast | None,
 ) -> Delivery | None:
     """The first alternative that can be, or None.
 
     peer: the address of the client. taken: channels of the connection's other sessions. claim: makes these ports
-    of the client's ours to send to, and returns our own; None where that cannot be.
+    of the client's ours to send to, and returns our own; None where that cannot be. group: where all are sent it.
     """
     for transport in transports:
         ports = transport.client_port
-        if transport.record or transport.multicast or transport.destination not in ("", peer):
+        if transport.record:
+            continue
+        if transport.multicast:
+            if group is not None and transport.lower == "UDP" and transport.destination in ("", group.group):
+                return group
+            continue
+        if transport.destination not in ("", peer):
             continue
         if transport.lower == "TCP":
             channels = _channels(transport.interleaved, taken)

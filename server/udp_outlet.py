@@ -144,6 +144,20 @@ class UdpPorts:
         self._by_rtp[keys[0]] = self._by_rtcp[keys[1]] = way
         return way
 
+    def allow_multicast(self, ttl: int) -> None:
+        """Groups may be sent to, so many routers far. Raises SettingsError where they cannot."""
+        if self._family != socket.AF_INET:
+            raise SettingsError("multicast goes by IPv4: choose such an address - at `$.host`")
+        for sock in (self._rtp, self._rtcp):
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+            if not self._any_address:
+                local = socket.inet_aton(sock.getsockname()[0])
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, local)
+
+    def group(self, address: str, ports: Pair) -> UdpWay:
+        """The way to a multicast group; nothing is heard from there."""
+        return UdpWay(self, (address, ports[0]), (address, ports[1]), [])
+
     @property
     def due_us(self) -> int | None:
         """When `tick` has something to do."""

@@ -97,13 +97,13 @@ class Viewer:
     id: short, for figures and log. channels: of RTP and RTCP in `$` frames, by track; None for one that it did not
     set up. offset: of its numbers at the frame it took last. frames_dropped: left out for it by drops;
     unlogged_drops: of these, not yet in the log. room_bytes: how much it is to be given at once when it is behind.
-    reception: what it has reported.
+    reception: what it has reported. transport: as figures name it.
     """
 
     __slots__ = (
         "_bytes", "_frames", "_given", "_last", "_opened_bytes", "_rtp", "channels", "connected_us", "flow",
         "frames_dropped", "framing", "id", "lane", "number", "offset", "outlet", "owner", "paused", "peer",
-        "reception", "room_bytes", "spliced", "splices", "stream", "unlogged_drops", "user_agent",
+        "reception", "room_bytes", "spliced", "splices", "stream", "transport", "unlogged_drops", "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +117,7 @@ class Viewer:
         self.owner = owner
         self.outlet = outlet
         self.framing = framing
+        self.transport = framing.value
         self.channels = channels
         self.peer = peer
         self.user_agent = user_agent[:USER_AGENT_MAX]

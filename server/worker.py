@@ -19,6 +19,7 @@ from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.http_connection import REFUSAL as HTTP_REFUSAL
 from server.http_connection import HttpConnection
+from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
 from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
@@ -67,13 +68,16 @@ class Worker:
         pacing = Pacing(config.rtsp.udp_pace_bps // 8, config.rtsp.udp_burst_bytes)
         self._udp = UdpPorts(*resolve(config.host), udp_port, pacing, self._poller, self._counters, now_us)
         ports["udp"] = self._udp.ports[0]
+        self._multicast = MulticastGroups(
+            config.rtsp, config.streams, index, config.processes.servers, self._udp, self._fanout, self._reports
+        )
         self._accounts = None
         if config.users:
             secret = config.auth.secret or secrets.token_hex()
             self._accounts = Accounts(config, secret.encode())
         self._services = Services(
             config, self._poller, self._counters, self._fanout, self._muxers, self._reports, receiver_reports,
-            self._figures_desk, self._udp, ports, role.log, self._accounts,
+            self._figures_desk, self._udp, self._multicast, ports, role.log, self._accounts,
         )  # fmt: skip
         self._listeners = [
             Listener(self._services, sock, self._maker(scheme), REFUSALS[scheme])
@@ -148,7 +152,7 @@ class Worker:
         return ViewerFigures(
             id=viewer.id,
             stream=viewer.stream.name,
-            transport=viewer.framing.value,
+            transport=viewer.transport,
             peer=viewer.peer,
             user_agent=viewer.user_agent,
             state="behind" if viewer.behind else "reading" if viewer.flow.reading else "stopped",
@@ -184,6 +188,7 @@ class Worker:
             listener.close()
             for connection in list(listener.connections):
                 connection.goodbye()
+        self._multicast.close()
         self._udp.close()
         self._muxers.close()
         self._poller.close()

@@ -11,7 +11,7 @@ from common.sample import Payload
 from server.rtsp_message import Interleaved, Reader, Response, encode_interleaved
 from server.rtsp_state import Dialogue
 from server.rtsp_steps import Describe, Feedback, Reply, Step
-from server.rtsp_transport import Pair
+from server.rtsp_transport import Multicast, Pair
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "client_dialogues.json"
 DIALOGUES: list[dict[str, list[str]]] = json.loads(GOLDEN.read_text(encoding="ascii"))
@@ -28,11 +28,14 @@ class FreePorts:
     def release(self, _client_ports: Pair) -> None:
         pass
 
+    def group(self, _stream: str, _payload: Payload, _track: int) -> Multicast | None:
+        return Multicast("239.1.2.3", (20_000, 20_001), 1)
+
 
 def requests(dialogue: dict[str, list[str]]) -> tuple[list[bytes], list[int]]:
     """The requests, under the session identifiers that ours gives, and the statuses they deserve.
 
-    What ours does not have (yet): multicast, and a second track.
+    What ours does not have (yet): a second track of a stream in MPEG-TS.
     """
     sessions = 0
     open_sessions: set[str] = set()
@@ -46,7 +49,12 @@ def requests(dialogue: dict[str, list[str]]) -> tuple[list[bytes], list[int]]:
             status = 454
         elif method == "SETUP" and url.endswith("stream=1"):
             status = 404
-        elif method == "SETUP" and "RTP/AVP/TCP" not in text and "client_port=" not in text:
+        elif (
+            method == "SETUP"
+            and "RTP/AVP/TCP" not in text
+            and "client_port=" not in text
+            and "multicast" not in text
+        ):
             status = 461
         elif method == "SETUP" and session is None:
             sessions += 1

@@ -20,6 +20,7 @@ from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.http_connection import HttpConnection
+from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
 from server.rtsp_connection import RtspConnection
@@ -48,11 +49,13 @@ class Bench:
         )  # fmt: skip
         self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us, 1_000_000)
         self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, Pacing(0, 1500), self.poller, self.counters, now_us)
+        reports = SenderReports(self.counters, now_us, now_us, "me")
+        multicast = MulticastGroups(CONFIG.rtsp, CONFIG.streams, 0, 1, self.udp, self.fanout, reports)
         self.services = Services(
             CONFIG, self.poller, self.counters, self.fanout, self.muxers,
-            SenderReports(self.counters, now_us, now_us, "me"),
+            reports,
             ReceiverReports(self.fanout, self.counters, logs.logger(), now_us, now_us),
-            FiguresDesk(role, now_us), self.udp, {"rtsp": 1, "http": 2}, logs.logger(),
+            FiguresDesk(role, now_us), self.udp, multicast, {"rtsp": 1, "http": 2}, logs.logger(),
         )  # fmt: skip
         self.closed: list[Connection] = []
         self._ends: list[tuple[Connection, socket.socket]] = []

@@ -41,6 +41,9 @@ class NoPorts:
     def release(self, client_ports: tuple[int, int]) -> None:
         """Never claimed."""
 
+    def group(self, _stream: str, _payload: Payload, _track: int) -> None:
+        """No multicast."""
+
 
 def login(*, protected: bool) -> Login:
     accounts = Accounts(from_document(SECTIONS), b"secret")

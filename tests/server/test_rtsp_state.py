@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from common.sample import Payload
 from server.rtsp_state import FAULTS_MAX, METHODS, OTHER_METHODS, SESSIONS_MAX, Dialogue
 from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Step
-from server.rtsp_transport import Interleaved, Unicast
+from server.rtsp_transport import Interleaved, Multicast, Unicast
 
 SDP = "v=0\r\nm=video 0 RTP/AVP 33\r\n"
 STREAMS = {"cam": Payload.TS, "two": Payload.TS}
@@ -42,6 +42,10 @@ class FreePorts:
 
     def release(self, client_ports: tuple[int, int]) -> None:
         self.claimed.remove(client_ports)
+
+    def group(self, stream: str, payload: Payload, track: int) -> Multicast | None:
+        port = 20_000 + 2 * track + (2 if payload is Payload.NATIVE else 0)
+        return Multicast("239.1.2.3", (port, port + 1), 1) if stream == "two" else None
 
 
 class Client:
@@ -341,6 +345,22 @@ def test_a_session_over_udp() -> None:
     assert client.ask("SETUP", Transport="RTP/AVP;client_port=5000-5001").status == 461  # they are taken
     client.receive(b"$\x01\x00\x02hi")
     assert client.others == []  # its reports do not come here
+
+
+def test_multicast_where_it_is_set_up() -> None:
+    client = Client()
+    wanted = "RTP/AVP;multicast"
+    assert client.ask("SETUP", Transport=wanted).status == 461
+    answer = client.ask("SETUP", "rtsp://h/two", Transport=wanted)
+    assert answer.fields["Transport"] == "RTP/AVP;multicast;destination=239.1.2.3;port=20000-20001;ttl=1"
+    session = answer.fields["Session"].partition(";")[0]
+    assert client.ask("PLAY", Session=session).status == 200
+    [play] = client.others
+    assert isinstance(play, Play)
+    assert play.session.ways == (Multicast("239.1.2.3", (20_000, 20_001), 1),)
+    track = client.ask("SETUP", "rtsp://h/two/native/track=1", Transport=f"{wanted};destination=239.1.2.3")
+    assert "port=20004-20005" in track.fields["Transport"]
+    assert client.ask("SETUP", "rtsp://h/two", Transport=f"{wanted};destination=239.9.9.9").status == 461
 
 
 def test_a_session_changes_its_transport_and_back() -> None:

@@ -8,6 +8,7 @@ from server.rtsp_transport import (
     TRANSPORTS_MAX,
     Delivery,
     Interleaved,
+    Multicast,
     Pair,
     Transport,
     Unicast,
@@ -109,8 +110,21 @@ def test_the_first_that_can_be(text: str, delivery: Delivery | None) -> None:
     def claim(ports: Pair) -> Pair | None:
         return (8000, 8001) if ports == (5000, 5001) else None
 
-    assert choose(parse_transports(text), "10.0.0.1", frozenset(), claim) == delivery
+    assert choose(parse_transports(text), "10.0.0.1", frozenset(), claim, None) == delivery
+
+
+def test_multicast_in_its_turn() -> None:
+    group = Multicast("239.1.2.3", (20_000, 20_001), 1)
+    for text, delivery in {
+        "RTP/AVP;multicast": group,
+        "RTP/AVP/UDP;multicast;port=5000-5001;ttl=5": group,
+        "RTP/AVP/TCP,RTP/AVP;multicast": TCP,
+        "RTP/AVP;multicast,RTP/AVP/TCP": group,
+        "RTP/AVP/TCP;multicast": None,
+        "RTP/AVP;multicast;mode=record": None,
+    }.items():
+        assert choose(parse_transports(text), "h", frozenset(), lambda _: None, group) == delivery
 
 
 def test_channels_may_be_used_up() -> None:
-    assert choose([Transport("TCP")], "h", frozenset(range(0, 255, 2)), lambda _: None) is None
+    assert choose([Transport("TCP")], "h", frozenset(range(0, 255, 2)), lambda _: None, None) is None
