@@ -56,6 +56,11 @@ class Retries:
         """Its first sample came."""
         self._up_since_us = now_us
 
+    def begin_anew(self) -> None:
+        """What was missing is there: open it now, and if that is too early, after the first pause."""
+        self._pause_us = self._first_us
+        self._next_us = None
+
     def failed(self, now_us: int) -> None:
         """It could not be opened, or read on."""
         self.count += 1

@@ -5,6 +5,8 @@ waiting   the source failed; its next life begins when the pause is over
 open      the source is read; samples go out
 """
 
+import os
+
 import zmq
 
 from capture.outlet import Outlet
@@ -49,6 +51,7 @@ class _Capture:
         self._source: Source | None = None
         self._tracks: tuple[Track, ...] = ()
         self._reason: str | None = None  # why it is down, as said last; None while it is not
+        self._missing = False  # its device or file was not there when last looked for
         self._past: dict[str, int] = {}  # counters of past lives
         self._oversize = 0
         self._poller = zmq.Poller()
@@ -76,6 +79,8 @@ class _Capture:
             return
         try:
             if self._source is None:
+                if self._has_come_back():
+                    self._retries.begin_anew()
                 if not self._retries.due(now_us):
                     self._wait(min(IDLE_WAIT_MS, self._retries.wait_us(now_us) // 1000 + 1))
                     return
@@ -88,7 +93,17 @@ class _Capture:
         except SourceError as error:
             self._end_life()
             self._retries.failed(clock.now_us())
+            self._missing = self._is_missing()
             self._say_down(str(error))
+
+    def _has_come_back(self) -> bool:
+        """Whether the device, or the file, that was missing is there again."""
+        was_missing, self._missing = self._missing, self._is_missing()
+        return was_missing and not self._missing
+
+    def _is_missing(self) -> bool:
+        path = source_spec.path_of(self._spec)
+        return path is not None and not os.path.exists(path)
 
     def _opened(self) -> Source:
         source = source_of(self._spec, self._stream, self._programs_at)

@@ -78,6 +78,14 @@ def parse(text: str) -> SourceSpec:
     raise SettingsError(f"{text!r} is no source: it is one of {', '.join(KINDS)}")
 
 
+def path_of(spec: SourceSpec) -> str | None:
+    """The device or file that a source reads; None if it reads neither."""
+    match spec:
+        case FileSpec(path=path) | CameraSpec(device=path):
+            return path
+    return None
+
+
 def default_name(spec: SourceSpec) -> str:
     """A stream name for a source that was given none: the file's, `camera0`, `test`."""
     match spec:

@@ -5,7 +5,7 @@ import resource
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import av
@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from capture import camera, devices, raw_pictures
 from capture.camera import CameraSource
 from capture.v4l2 import cameras
-from common import annexb, clock, config
+from common import annexb, clock
 from common.errors import SettingsError, SourceError
 from common.sample import Codec, Sample
-from common.source_spec import CameraSpec
-from tests.support import vivid
+from tests.support import camera_life, vivid
+from tests.support.camera_life import SAMPLE_S, next_sample, read_until, until_fault
 
 SIZE = {"width": 320, "height": 180, "fps": 10.0}  # its smallest: the processor is emulated
-SAMPLE_S = 20.0  # by then a camera that works has given a picture, on however slow a machine
 
 
 @pytest.fixture
@@ -36,37 +35,11 @@ def path() -> Iterator[str]:
 
 
 def source_of(path: str, **settings: object) -> CameraSource:
-    stream = config.from_document({"streams": {"a": {"source": "camera:0", **SIZE, **settings}}}).streams["a"]
-    return CameraSource(CameraSpec(path), stream)
+    return camera_life.source_of(path, **SIZE | settings)
 
 
-@contextmanager
-def opened(path: str, **settings: object) -> Iterator[CameraSource]:
-    source = source_of(path, **settings)
-    source.open()
-    try:
-        yield source
-    finally:
-        source.close()
-
-
-def next_sample(source: CameraSource) -> Sample:
-    """The next one. Raises SourceError as the source does."""
-    give_up_s = time.monotonic() + SAMPLE_S
-    while (sample := source.read(0.05)) is None:
-        assert time.monotonic() < give_up_s, "no sample"
-    return sample
-
-
-def until_fault(source: CameraSource) -> str:
-    """What its life ends with."""
-    give_up_s = time.monotonic() + SAMPLE_S
-    try:
-        while time.monotonic() < give_up_s:
-            source.read(0.05)
-    except SourceError as fault:
-        return str(fault)
-    raise AssertionError(f"no fault within {SAMPLE_S} s")
+def opened(path: str, **settings: object) -> AbstractContextManager[CameraSource]:
+    return camera_life.opened(path, **SIZE | settings)
 
 
 def decoded(sample: Sample) -> NDArray[np.uint8]:
@@ -186,19 +159,14 @@ def test_lost_pictures_are_counted(path: str) -> None:
     with opened(path) as source:
         next_sample(source)
         vivid.control(path, vivid.DROPPED_PERCENT, 60)
-        give_up_s = time.monotonic() + SAMPLE_S
-        while source.counters["gaps"] == 0 and time.monotonic() < give_up_s:
-            source.read(0.05)
-        assert source.counters["gaps"] > 0
+        read_until(source, lambda: source.counters["gaps"] > 0)
 
 
 def test_damaged_pictures_are_counted_and_left_out(path: str) -> None:
     with opened(path) as source:
         next_sample(source)
         vivid.control(path, vivid.DAMAGED)
-        give_up_s = time.monotonic() + SAMPLE_S
-        while source.counters["damaged"] == 0 and time.monotonic() < give_up_s:
-            source.read(0.05)
+        read_until(source, lambda: source.counters["damaged"] > 0)
         assert source.counters["damaged"] == 1
         next_sample(source)
 

@@ -64,6 +64,14 @@ def test_a_source_that_was_well_is_tried_again_soon() -> None:
     assert pauses(retries, 1, 100_000_000 + STEADY_US) == [500]
 
 
+def test_what_has_come_back_is_opened_now_and_then_after_the_first_pause() -> None:
+    retries = Retries(SETTINGS)
+    pauses(retries, 4)
+    retries.begin_anew()
+    assert retries.due(0)
+    assert pauses(retries, 2) == [500, 1000]
+
+
 def test_one_that_comes_and_goes_is_not() -> None:
     retries = Retries(SETTINGS)
     pauses(retries, 5)

@@ -185,6 +185,17 @@ def test_a_missing_file_is_one_line_and_is_picked_up_when_it_comes(home: Path) -
         assert "Traceback" not in capture.log
 
 
+def test_a_missing_file_is_opened_as_soon_as_it_comes_however_long_the_pause(home: Path) -> None:
+    path = home / "late.mp4"
+    with running(home, {"source": f"mock:{path}"}, {"retry_ms": 600_000, "retry_max_ms": 600_000}) as capture:
+        capture.subscribe()
+        assert not capture.next_of(SourceState).up
+        written = home / "written.mp4"
+        written.write_bytes(media_file("a.mp4").read_bytes())
+        written.rename(path)
+        assert capture.next_of(SampleMessage).sequence == 0
+
+
 def test_a_key_frame_comes_when_it_is_asked_for(home: Path) -> None:
     stream = {"source": "test:size=160x128,fps=30,tone=off,sync_interval_ms=3600000"}
     with running(home, stream) as capture:

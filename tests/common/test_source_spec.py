@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from common.errors import SettingsError
 from common.messages import STREAM_NAME_PATTERN
-from common.source_spec import CameraSpec, FileSpec, GeneratedSpec, ProgramSpec, SourceSpec, default_name, parse
+from common.source_spec import (
+    CameraSpec,
+    FileSpec,
+    GeneratedSpec,
+    ProgramSpec,
+    SourceSpec,
+    default_name,
+    parse,
+    path_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +106,16 @@ def test_any_text_is_read_or_refused_and_has_a_valid_default_name(text: str) -> 
 )
 def test_default_names(text: str, name: str) -> None:
     assert default_name(parse(text)) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("mock:a/b.mp4", "a/b.mp4"),
+        ("camera:3", "/dev/video3"),
+        ("camera:/dev/v4l/x", "/dev/v4l/x"),
+        ("test:", None),
+    ],
+)
+def test_what_a_source_reads(text: str, path: str | None) -> None:
+    assert path_of(parse(text)) == path
