@@ -130,7 +130,7 @@ def test_the_list_of_cameras_says_what_can_be_had(path: str) -> None:
     assert "    YUYV  YUYV 4:2:2" in lines
     assert any(line.startswith("        320x180 at 1, 2, 4, 5, 10,") for line in lines)
     assert any(line.startswith("        brightness 0 to 255; default 1") for line in lines)
-    assert len([line for line in lines if line.startswith("    formats that cannot be used: ")]) == 2
+    assert len([line for line in lines if line.startswith("    formats that cannot be used: ")]) == 1
     assert path in {camera.device for camera in cameras()}
 
 
