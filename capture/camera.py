@@ -18,9 +18,10 @@ from capture.sync_points import SyncPoints
 from capture.v4l2 import Device, Filled, Layout
 from common import annexb, clock, config
 from common.errors import MediaError, SettingsError, SourceError
-from common.sample import Sample, Track
+from common.sample import Codec, Sample, Track
 from common.source_spec import CameraSpec
 
+JPEG_START = b"\xff\xd8"
 BUFFERS = 4  # one being filled, one being read, two for a hiccup of ours
 STALL_US = 5_000_000  # without a picture: the camera hangs; opening it again often helps
 FORMATS_SAID_MAX = 8  # in one line
@@ -144,6 +145,9 @@ class CameraSource:
         if actual.fourcc in camera_modes.PASSED_THROUGH:
             self._sync_points = SyncPoints(camera_modes.PASSED_THROUGH[actual.fourcc])
             return
+        if actual.fourcc in camera_modes.JPEG and self._settings.mjpeg == "pass":
+            self._tracks = (Track(Codec.MJPEG, actual.width, actual.height, self._mode.fps),)
+            return
         self._encoder = PictureEncoder(self._settings.encode, self._mode.fps)
         if actual.fourcc in camera_modes.JPEG:
             self._jpeg = JpegDecoder()
@@ -228,6 +232,9 @@ class CameraSource:
         device.give_back(buffer)
         if self._sync_points is not None:
             self._pass_through(self._sync_points, data, time_us)
+            return
+        if self._raw is None and self._jpeg is None and data.startswith(JPEG_START):
+            self._ready.append(Sample(data, time_us, Codec.MJPEG))
             return
         if self._jpeg is not None:
             picture = self._jpeg.decode(data)

@@ -1,7 +1,8 @@
 """The `mock:` source: a media file as if it were live, in real time, looped for ever.
 
 Samples are read a little ahead and put in order of their decoding times, across tracks and across the seam of
-two passes, then each is given out when it is due. MJPEG is encoded to H.264, as a camera's is.
+two passes, then each is given out when it is due. MJPEG is encoded to H.264, as a camera's
+is, unless it is to be passed through.
 """
 
 import heapq
@@ -93,7 +94,7 @@ class MockSource:
         self._expected = frozenset(sample.track.audio for sample in head)
         for sample in head:
             self._place(sample)
-            if sample.track.audio not in self._known and sample.track.codec is not Codec.MJPEG:
+            if sample.track.audio not in self._known and not self._to_encode(sample):
                 self._note_track(sample.track)
 
     def read(self, timeout_s: float) -> Sample | None:
@@ -112,7 +113,7 @@ class MockSource:
             late_us = 0
         heapq.heappop(self._ahead)
         self._ahead_bytes -= len(sample.data)
-        if sample.track.codec is Codec.MJPEG:
+        if self._to_encode(sample):
             self._encode(sample, placed.time_us + self._held_us, late_us)
             return self._ready.popleft() if self._ready else None
         self._note_track(sample.track)
@@ -181,6 +182,9 @@ class MockSource:
         self._newest_us[sample.track.audio] = placed.decode_us
         self._ahead_bytes += len(sample.data)
         heapq.heappush(self._ahead, (placed.decode_us, next(self._turn), placed, sample))
+
+    def _to_encode(self, sample: FileSample) -> bool:
+        return sample.track.codec is Codec.MJPEG and self._settings.mjpeg == "encode"
 
     def _encode(self, sample: FileSample, time_us: int, late_us: int) -> None:
         if self._jpeg is None:

@@ -70,9 +70,9 @@ def nal_units(au: bytes | memoryview) -> list[tuple[int, int]]:
     """
     data = bytes(au)
     spans: list[tuple[int, int]] = []
-    starts = _start_codes(data)
-    for at, following in zip(starts, [*starts[1:], len(data)], strict=True):
-        start, end = at + len(START_CODE), following
+    starts = [at + len(START_CODE) for at in _start_codes(data)]
+    ends = [start - len(START_CODE) for start in starts[1:]]
+    for start, end in zip(starts, [*ends, len(data)], strict=False):
         if end > start and not data[end - 1]:
             end = start + len(data[start:end].rstrip(b"\0"))
         if end > start:

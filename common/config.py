@@ -140,8 +140,8 @@ class Stream(Section, frozen=True):
 
     `payload` is what its plain URL gives: MPEG-TS, or each track in its own RTP format; `/ts` and `/native` behind
     the URL give either. `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it.
-    `format` chooses among the camera's own; "auto" prefers what needs no encoding. `controls`: the
-    camera's, by name.
+    `format` chooses among the camera's own; "auto" prefers what needs no encoding. `mjpeg`: of a
+    camera or file, encoded to H.264 or passed through, for native RTP only. `controls`: the camera's, by name.
     """
 
     source: str
@@ -151,6 +151,7 @@ class Stream(Section, frozen=True):
     height: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     fps: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0
     format: Literal["auto", "h264", "h265", "mjpeg", "raw"] = "auto"
+    mjpeg: Literal["encode", "pass"] = "encode"
     controls: Annotated[dict[str, bool | int | str], msgspec.Meta(max_length=CAMERA_CONTROLS_MAX)] = {}
     encode: Encode = Encode()
 

@@ -48,9 +48,10 @@ class NalFormat(PayloadFormat):
         view = memoryview(data)
         spans = annexb.nal_units(data)
         if len(spans) == 1 and not sync:  # most pictures are one slice
-            [(start, end)] = spans
-            disposable = annexb.unit_disposable(data, Unit(self.kind(data[start]), start, end), self.codec)
-            return Parts(self._packets([view[start:end]]), disposable)
+            only = Unit(self.kind(data[spans[0][0]]), *spans[0])
+            if only.kind in self.slices and only.end - only.start > self.header_bytes:
+                disposable = annexb.unit_disposable(data, only, self.codec)
+                return Parts(self._packets([view[only.start : only.end]]), disposable)
         units = [Unit(self.kind(data[start]), start, end) for start, end in spans]
         if not units:
             raise MediaError(f"an {self.codec.upper()} sample without a start code: give it as Annex B")

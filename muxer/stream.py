@@ -19,7 +19,7 @@ class Stream:
     """Samples in, frames in the ring.
 
     name: for the SDP. ssrc: of its RTP packets (of the first track). age_max_us: how long the ring keeps what is
-    older than the newest sync point. version: of the SDP; it grows with every change of that.
+    older than the newest sync point. version: of the SDP; it grows with every change of that, or of the tracks.
     """
 
     def __init__(self, name: str, *, ssrc: int, age_max_us: int, payload: Payload = Payload.TS) -> None:
@@ -57,6 +57,7 @@ class Stream:
         else:
             self._muxer.replace_tracks(tracks)
         self.tracks = tracks
+        self._described = ""
         self.ring.has_video = any(not track.audio for track in tracks)
 
     def write(self, sample: Sample, now_us: int, origin: Origin | None = None) -> int:

@@ -211,6 +211,21 @@ def test_damaged_motion_jpeg_is_left_out_and_counted(camera: FakeCamera, clock: 
     assert camera.requeued == 3
 
 
+def test_motion_jpeg_is_passed_through_by_setting(camera: FakeCamera, clock: Clock) -> None:
+    camera.modes = {"MJPG": SIZES}
+    source = source_of(clock, mjpeg="pass")
+    source.open()
+    assert [(track.codec, track.width, track.height) for track in source.tracks] == [(Codec.MJPEG, 160, 120)]
+    given = jpegs()[:2]
+    camera.give(given[0], NOW_US)
+    assert [(sample.data, sample.sync) for sample in read_all(source)] == [(given[0], True)]
+    camera.give(b"\0" * 100, NOW_US + 1)
+    assert read_all(source) == []
+    assert source.counters["damaged"] == 1
+    camera.give(given[1], NOW_US + 2)
+    assert [sample.codec for sample in read_all(source)] == [Codec.MJPEG]
+
+
 @pytest.mark.parametrize("stride", [0, 320, 384])
 def test_raw_pictures_are_encoded(camera: FakeCamera, clock: Clock, stride: int) -> None:
     camera.modes = {"YUYV": SIZES}

@@ -331,3 +331,16 @@ def test_a_home_directory_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     source = source_of("~/clip.mp4", VirtualClock())
     source.open()
     source.close()
+
+
+def test_motion_jpeg_is_passed_through_by_setting() -> None:
+    path = media_file("a.mjpeg", "mjpeg", None)
+    clock = VirtualClock()
+    settings = config.Stream(source="mock:", mjpeg="pass")
+    source = MockSource(FileSpec(str(path)), settings, clock.now_us, clock.sleep_s)
+    source.open()
+    samples = [sample for _ in range(40) if (sample := source.read(READ_S)) is not None]
+    assert [track.codec for track in source.tracks] == [Codec.MJPEG]
+    assert {(sample.codec, sample.sync) for sample in samples} == {(Codec.MJPEG, True)}
+    assert [sample.data for sample in samples[:10]] == [packet.data for packet in packets(path)[:10]]
+    source.close()

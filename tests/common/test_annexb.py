@@ -399,3 +399,17 @@ def test_any_bytes_give_an_answer_or_media_error(data: bytes, length_size: int) 
             ask()
         except MediaError:
             pass
+
+
+@given(
+    st.lists(st.sampled_from([b"\0", b"\0\0", b"\1", b"\0\0\1", b"\0\0\3\1", b"\x65"]), max_size=40).map(b"".join)
+)
+def test_units_are_found_at_every_start_code(data: bytes) -> None:
+    found, at = [], data.find(b"\0\0\1")
+    while at >= 0:
+        following = data.find(b"\0\0\1", at + 3)
+        unit = data[at + 3 : following if following >= 0 else None].rstrip(b"\0")
+        if unit:
+            found.append(unit)
+        at = following
+    assert [data[start:end] for start, end in annexb.nal_units(data)] == found

@@ -332,6 +332,16 @@ def _shape(reason: str) -> str:
     return re.sub(r"0x[0-9a-f]+|\[[0-9a-f]{16}\] ?|rtsp\w?://\S+", "", reason)[:160].strip()
 
 
+def _settings(content: Content) -> str:
+    """A stream for each payload: Motion JPEG is passed through natively, and encoded for MPEG-TS."""
+    source, jpeg = f"mock:{content.make()}", {"ts": "encode", "native": "pass"}
+    return "".join(
+        f'[streams.{content.name}-{payload}]\nsource = "{source}"\n'
+        f'payload = "{payload}"\nmjpeg = "{jpeg[payload]}"\n'
+        for payload in PAYLOADS
+    )
+
+
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m tests.interop.matrix", description=__doc__)
@@ -344,13 +354,13 @@ def main() -> None:
     clients = [client for client in CLIENTS if client.name in asked.clients.split(",") and client.is_here]
     contents = [content for content in CONTENTS if content.name in asked.contents.split(",")]
     results: dict[tuple[str, str, str, str], str] = {}
-    settings = "".join(f'[streams.{content.name}]\nsource = "mock:{content.make()}"\n' for content in contents)
+    settings = "".join(_settings(content) for content in contents)
     with Instance(config=settings) as instance:
         for client, content, payload, transport in product(
             clients, contents, asked.payloads.split(","), asked.transports.split(",")
         ):
             with tempfile.TemporaryDirectory(prefix="fg-matrix-") as home:
-                url = f"{instance.rtsp(content.name)}"
+                url = instance.rtsp(f"{content.name}-{payload}")
                 reason = _cell(client, Case(url, transport, payload, content, asked.seconds, Path(home)))
             results[client.name, content.name, payload, transport] = reason
             sys.stderr.write(f"{client.name} {content.name} {payload} {transport}: {reason or 'yes'}\n")

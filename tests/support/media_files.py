@@ -113,7 +113,7 @@ def _encoder_options(encoder: str, b_pictures: int) -> dict[str, str]:
     if encoder == "libx265":
         parameters = f"bframes={b_pictures}:log-level=none:keyint={SYNC_EVERY}:scenecut=0:pools=1:frame-threads=1"
         return {"preset": "ultrafast", "x265-params": parameters}
-    return {}
+    return {"huffman": "default"} if encoder == "mjpeg" else {}  # the tables that RTP can carry
 
 
 def _picture(number: int, width: int, height: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
