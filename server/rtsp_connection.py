@@ -130,8 +130,8 @@ class RtspConnection(Connection):
         self._ways.pop(client_ports).close()
 
     def group(self, stream: str, payload: Payload, track: int) -> Multicast | None:
-        """Where this is sent to all."""
-        return self.services.multicast.of(stream, payload, track)
+        """Where this is sent to all; None also where what goes there must be secret."""
+        return None if self.secure else self.services.multicast.of(stream, payload, track)
 
     # ---- inside -----------------------------------------------------------------------------------------
 

@@ -194,8 +194,9 @@ class Guarded:
         self.server = ServerProcess(
             "cam",
             sections={
-                "rtsp": {"tls_port": self.rtsps}, "http": {"tls_port": self.https},
-                "tls": {"certificate": str(self.file)}, "users": {"alice": {"password": "pw"}},
+                "rtsp": {"tls_port": self.rtsps, "multicast_groups": "239.255.80.0/28"},
+                "http": {"tls_port": self.https}, "tls": {"certificate": str(self.file)},
+                "users": {"alice": {"password": "pw"}},
             },
         )  # fmt: skip
 
@@ -228,6 +229,8 @@ def test_viewers_over_tls(guarded: Guarded) -> None:
         assert client.request("DESCRIBE", Authorization=RIGHT).status == 200
         offers = "RTP/AVP;unicast;client_port=40000-40001"
         assert client.request("SETUP", Transport=offers, Authorization=RIGHT).status == 461, "UDP is not encrypted"
+        multicast = "RTP/AVP;multicast"
+        assert client.request("SETUP", Transport=multicast, Authorization=RIGHT).status == 461
         answer = client.request("SETUP", Transport=f"{offers},RTP/AVP/TCP;interleaved=0-1", Authorization=RIGHT)
         assert answer.status == 200
         client.session = answer.headers["session"].partition(";")[0]
