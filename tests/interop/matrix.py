@@ -115,6 +115,9 @@ def gstreamer(case: Case) -> str:
 def vlc(case: Case) -> str:
     """cvlc, as a user that is not root."""
     every = 5
+    has_live555 = "live555" in players.run("cvlc --list", as_nobody=True).out
+    if not has_live555 and (case.transport == "tcp" or case.payload != "ts"):
+        return "this build has no live555, only SAT>IP: MPEG-TS over UDP"
     case.home.chmod(0o777)
     tcp = "--rtsp-tcp" if case.transport == "tcp" else ""
     played = players.run(
@@ -125,8 +128,6 @@ def vlc(case: Case) -> str:
         as_nobody=True,
         within_s=WITHIN_S,
     )
-    if "unknown option" in played.err:
-        return "this build has no live555, only SAT>IP: MPEG-TS over UDP"
     bad = r"^\S+ (?:ts demux|avcodec decoder|packetizer_\w+ \w+|satip\S*) error: .*"
     complaints = re.findall(bad, played.err, re.M)
     if complaints:

@@ -26,7 +26,7 @@ def instance(clip: Path) -> Iterator[Instance]:
         yield running
 
 
-@pytest.mark.parametrize("payload", ["ts"])
+@pytest.mark.parametrize("payload", ["ts", "native"])
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_rtsp(instance: Instance, clip: Path, payload: str, transport: str) -> None:
     in_file = flash_and_beep.offset_ms(str(clip), seconds=SECONDS)
