@@ -1,4 +1,4 @@
-"""One pass through a media file, by libavformat: which of its tracks, which of their samples, in what order.
+"""One pass through a media file, or a live stream, by libavformat: which tracks, which samples, in what order.
 
 A file that begins in the middle of a group of pictures begins at its first sync point instead; one that is cut
 short ends earlier.
@@ -38,19 +38,29 @@ _CODECS = {
     "pcm_s16be": Codec.L16,
 }
 _WITHOUT_ORDER = frozenset({"avi", "h264", "hevc"})  # their presentation times are not there, or guessed
+_UNTIMED = frozenset({"h264", "hevc", "mjpeg", "mpjpeg"})  # raw: pictures come when they come
 _ENDS_IN_AN_ERROR = frozenset({"mpjpeg"})  # its last boundary is taken for a damaged picture
 _AnyStream = TypeVar("_AnyStream", VideoStream, AudioStream)
 
 
 class MediaFile:
-    """One pass. damaged: samples left out because they were not whole. notes: what was left out of the file."""
+    """One pass.
 
-    def __init__(self, path: str) -> None:
-        """Open `path`. Raises SourceError if it cannot be read now, SettingsError if nothing in it is of use."""
+    damaged: samples left out because they were not whole. notes: what was left out of the file. fault: why it
+    could not be read on. timed: whether its samples have times of their own; in a live stream without, they are 0.
+    """
+
+    def __init__(self, path: str, live: InputContainer | None = None) -> None:
+        """Open `path`. live: an open stream, by that name, instead.
+
+        Raises SourceError if it cannot be read now, SettingsError if nothing in it is of use.
+        """
         self.damaged = 0
         self.notes: tuple[str, ...] = ()
+        self.fault = ""
         self._path = path
-        self._container = _open(path)
+        self._container = live or _open(path)
+        self.timed = live is None or live.format.name not in _UNTIMED
         try:
             self._video = self._video_track()
             self._audio = self._audio_track()
@@ -109,7 +119,8 @@ class MediaFile:
         codec, name = _codec(stream)
         if codec is None or codec.audio:
             raise SettingsError(f"{self._path}: its video is {name}: only H.264, H.265 and MJPEG can be carried")
-        return VideoTrack(stream, codec, ordered=self._container.format.name not in _WITHOUT_ORDER)
+        ordered = self._container.format.name not in _WITHOUT_ORDER
+        return VideoTrack(stream, codec, ordered=ordered, timed=self.timed)
 
     def _audio_track(self) -> AudioTrack | None:
         stream = _first(self._container.streams.audio)
@@ -140,7 +151,8 @@ class MediaFile:
         while True:
             try:
                 packet = next(packets, None)
-            except FFmpegError:
+            except FFmpegError as error:
+                self.fault = error.strerror or ""
                 self.damaged += self._container.format.name not in _ENDS_IN_AN_ERROR
                 return
             except IndexError:

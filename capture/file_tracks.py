@@ -40,13 +40,14 @@ _Unit = tuple[Track, bytes, bool]
 class VideoTrack:
     """One H.264, H.265 or MJPEG stream. `push` raises MediaError or FFmpegError for a damaged packet."""
 
-    def __init__(self, stream: VideoStream, codec: Codec, ordered: bool) -> None:
-        """ordered: whether the container says in which order pictures are shown."""
+    def __init__(self, stream: VideoStream, codec: Codec, ordered: bool, timed: bool = True) -> None:
+        """ordered: whether the container says in which order pictures are shown. timed: whether times are read."""
         self.index = stream.index
         self._stream = stream
         context = stream.codec_context
         rate = _rate(stream)
         self._track = Track(codec, context.width, context.height, float(rate))
+        self._timed = timed
         self._filter: BitStreamFilterContext | None = None
         if codec in _TO_ANNEX_B:
             self._filter = BitStreamFilterContext(_TO_ANNEX_B[codec], stream)
@@ -62,6 +63,8 @@ class VideoTrack:
         unit = self._unit(packet)
         if unit is None:
             return []
+        if not self._timed:
+            return _samples([(unit, Stamp(0, 0, 0))])
         if self._ordered is not None:
             return _samples(self._ordered.push(unit, unit[1]))
         if pts is None:

@@ -26,7 +26,7 @@ from common.endpoints import program_endpoint
 from common.errors import MediaError, SettingsError
 from common.instance import stream_of
 from common.sample import SAMPLE_BYTES_MAX, Codec, Sample, Track
-from common.source_spec import ProgramSpec, parse
+from common.source_spec import ProgramSpec, parse, without_secrets
 
 CLOCK_OFF_US_MAX = 10_000_000  # first times further from now than this are of a clock of the program's own
 _WITH_PARAMETER_SETS = (Codec.H264, Codec.H265)
@@ -51,7 +51,8 @@ class Publisher:
         directory, settings = stream_of(stream, runtime_dir)
         if not isinstance(parse(settings.source), ProgramSpec):
             raise SettingsError(
-                f"the stream {stream} is {settings.source}: only one with the source program: takes samples"
+                f"the stream {stream} is {without_secrets(settings.source)}: "
+                "only one with the source program: takes samples"
             )
         self._context: sockets.Context = zmq.Context()
         self._outlet = Outlet(self._context, program_endpoint(directory, stream), relayed=True)

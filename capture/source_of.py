@@ -2,7 +2,7 @@
 
 from capture.source import Source
 from common.config import Stream
-from common.source_spec import CameraSpec, FileSpec, GeneratedSpec, ProgramSpec, SourceSpec
+from common.source_spec import CameraSpec, CommandSpec, FileSpec, GeneratedSpec, ProgramSpec, SourceSpec, UrlSpec
 
 
 def source_of(spec: SourceSpec, settings: Stream, programs_at: str) -> Source:
@@ -20,6 +20,10 @@ def source_of(spec: SourceSpec, settings: Stream, programs_at: str) -> Source:
             from capture.camera import CameraSource
 
             return CameraSource(spec, settings)
+        case UrlSpec() | CommandSpec():
+            from capture.live import LiveSource
+
+            return LiveSource(spec, settings)
         case ProgramSpec():
             from capture.program import ProgramSource
 

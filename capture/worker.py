@@ -43,6 +43,7 @@ class _Capture:
         self._role = role
         self._stream = stream
         self._spec = source_spec.parse(stream.source)
+        self._shown = source_spec.without_secrets(stream.source)
         self._outlet = outlet
         self._programs_at = programs_at
         self._demand = Demand(stream.on_demand, role.config.capture)
@@ -128,7 +129,7 @@ class _Capture:
         self._retries.up(clock.now_us())
         self._reason = None
         self._outlet.tell_state(True)
-        self._role.log.info("source_up", source=self._stream.source, tracks=_in_words(self._tracks))
+        self._role.log.info("source_up", source=self._shown, tracks=_in_words(self._tracks))
         for note in source.notes:
             self._role.log.warning("source_note", note=note)
 
@@ -141,7 +142,7 @@ class _Capture:
     def _rest(self) -> None:
         """Nobody wants it: neither up nor down."""
         if self._source is not None:
-            self._role.log.info("source_idle", source=self._stream.source)
+            self._role.log.info("source_idle", source=self._shown)
         self._end_life()
         self._outlet.forget_state()
         self._reason = None

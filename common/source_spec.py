@@ -3,6 +3,9 @@
 mock:FILE           a media file, played in real time and looped for ever
 camera:ID           a V4L2 camera: its number (camera:0 is /dev/video0) or its path; a path under /dev/v4l/by-id
                     still means the same camera after it was replugged
+rtsp://… rtsps://…  an IP camera, or another server
+http://… https://…  what libavformat reads there: a transport stream, HLS, MJPEG, a file
+exec:COMMAND        a program that writes a stream to its stdout; quotes as in a shell, which there is none
 program:            what a Python program publishes to the running instance: `capture.publisher.Publisher`
 test:[KEY=VALUE,…]  a generated picture with a clock, a frame number and a tone. Keys:
                     size=1280x720   pixels; both numbers are even
@@ -14,18 +17,23 @@ What a text leaves open is None here: the stream's own settings decide it, then 
 """
 
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from common.errors import SettingsError
 
-KINDS = ("mock:FILE", "camera:ID", "program:", "test:")
+KINDS = ("mock:FILE", "camera:ID", "rtsp://…", "http(s)://…", "exec:COMMAND", "program:", "test:")
 NAME_CHARACTERS_MAX = 64  # of common.messages.STREAM_NAME_PATTERN
 GENERATED_SIDE_MIN, GENERATED_SIDE_MAX = 128, 4096  # below, the clock cannot be read
 FPS_MIN, FPS_MAX = 1, 240
 BITRATE_BPS_MAX = 200_000_000
+_SCHEMES = ("rtsp", "rtsps", "http", "https")
+_USER = re.compile(r"://\S*@")  # up to the last @: what is in a password is not known
+_QUERY = re.compile(r"(://[^?\s]*)\?\S*")
 SYNC_INTERVAL_MS_MIN, SYNC_INTERVAL_MS_MAX = 100, 3_600_000
 
 
@@ -39,6 +47,18 @@ class CameraSpec(msgspec.Struct, frozen=True):
     """`camera:`: a V4L2 device. device: its absolute path."""
 
     device: str
+
+
+class UrlSpec(msgspec.Struct, frozen=True):
+    """`rtsp://` and `http://`: something on the network. url: with the credentials that may be in it."""
+
+    url: str
+
+
+class CommandSpec(msgspec.Struct, frozen=True):
+    """`exec:`: a program whose stdout is a stream. words: the program and its arguments."""
+
+    words: tuple[str, ...]
 
 
 class ProgramSpec(msgspec.Struct, frozen=True):
@@ -55,7 +75,7 @@ class GeneratedSpec(msgspec.Struct, frozen=True):
     sync_interval_ms: int | None = None
 
 
-SourceSpec = FileSpec | CameraSpec | ProgramSpec | GeneratedSpec
+SourceSpec = FileSpec | CameraSpec | UrlSpec | CommandSpec | ProgramSpec | GeneratedSpec
 
 
 def parse(text: str) -> SourceSpec:
@@ -69,13 +89,17 @@ def parse(text: str) -> SourceSpec:
         return FileSpec(rest)
     if colon and kind == "camera":
         return CameraSpec(_device(text, rest))
+    if colon and kind in _SCHEMES:
+        return UrlSpec(_url(text))
+    if colon and kind == "exec":
+        return CommandSpec(_words(text, rest))
     if colon and kind == "program":
         if rest:
             raise SettingsError(f"{text}: nothing follows the colon: a program finds the stream by its name")
         return ProgramSpec()
     if colon and kind == "test":
         return _generated(text, rest)
-    raise SettingsError(f"{text!r} is no source: it is one of {', '.join(KINDS)}")
+    raise SettingsError(f"{without_secrets(text)!r} is no source: it is one of {', '.join(KINDS)}")
 
 
 def path_of(spec: SourceSpec) -> str | None:
@@ -95,10 +119,20 @@ def default_name(spec: SourceSpec) -> str:
         case CameraSpec(device=device):
             number = re.fullmatch(r"/dev/video([0-9]+)", device)
             return f"camera{number[1]}" if number else _as_name(device.rpartition("/")[2], "camera")
+        case UrlSpec(url=url):
+            parts = urlsplit(url)
+            return _as_name(parts.path.rstrip("/").rpartition("/")[2] or parts.hostname or "", "camera")
+        case CommandSpec(words=words):
+            return _as_name(words[0].rpartition("/")[2], "program")
         case ProgramSpec():
             return "program"
         case GeneratedSpec():
             return "test"
+
+
+def without_secrets(text: str) -> str:
+    """The source text as it may be shown: without users, passwords and queries of the URLs in it."""
+    return _QUERY.sub(r"\1?…", _USER.sub("://", text))
 
 
 def _as_name(text: str, fallback: str) -> str:
@@ -112,6 +146,30 @@ def _device(text: str, rest: str) -> str:
     if rest.startswith("/") and not rest.endswith("/"):
         return rest
     raise SettingsError(f"{text}: a camera is a number (camera:0) or a path (camera:/dev/video0)")
+
+
+def _url(text: str) -> str:
+    shown = without_secrets(text)
+    if re.search(r"\s", text):
+        raise SettingsError(f"{shown}: a URL has no spaces")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise SettingsError(f"{shown}: no URL: its host or port cannot be read") from None
+    if not text.startswith(f"{parts.scheme}://") or not parts.hostname or port == 0:
+        raise SettingsError(f"{shown}: a URL is {parts.scheme}://HOST[:PORT]/PATH")
+    return text
+
+
+def _words(text: str, rest: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(rest))
+    except ValueError as error:
+        raise SettingsError(f"{without_secrets(text)}: {str(error).lower()}") from None
+    if not words:
+        raise SettingsError(f"{text}: name a program, for example exec:ffmpeg -i … -f mpegts -")
+    return words
 
 
 def _generated(text: str, rest: str) -> GeneratedSpec:

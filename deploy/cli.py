@@ -50,6 +50,8 @@ SOURCE is one of
                    test:size=640x480,fps=25,tone=off,bitrate_bps=1000000,sync_interval_ms=500 (any of them)
   mock:FILE        a file: mp4, mkv, mov, ts, raw .h264 or .h265, looped in real time
   camera:ID        a camera by number or path: camera:0, camera:/dev/video2 (see: framegate devices)
+  rtsp://HOST/PATH an IP camera or another server; http:// and https:// too: MPEG-TS, HLS, MJPEG, a file
+  exec:COMMAND     a program that writes a stream to its stdout: 'exec:ffmpeg -i … -f mpegts -'
   program:         what a Python program publishes, by capture.publisher.Publisher(NAME)
 Its URL path is NAME; without one, a name is made from the source. With no source at all, neither here nor
 in the file, test: is served. Flags and sources override the file.

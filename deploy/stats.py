@@ -14,6 +14,7 @@ from common.figures import (
     StreamFigures,
     ViewerFigures,
 )
+from common.source_spec import without_secrets
 
 METER_INTERVAL_US = 1_000_000  # CPU shares over less than this are noise
 
@@ -81,7 +82,7 @@ def merge(
         watching[viewer.stream] = watching.get(viewer.stream, 0) + 1
     streams = []
     for name, setting in config.streams.items():
-        stream = reported.get(name) or StreamFigures(name=name, source=setting.source)
+        stream = reported.get(name) or StreamFigures(name=name, source=without_secrets(setting.source))
         changes: dict[str, object] = {"viewers": watching.get(name, 0)}
         if name in failed:
             changes |= {"state": "down", "reason": failed[name]}

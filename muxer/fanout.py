@@ -160,7 +160,7 @@ class Fanout:
                     by_number[number] = Parcel(identity, number, to_live=True)
             for ticket in list(server.waiting):
                 self._flush_waiting(identity, server, server.readers[ticket], by_number)
-            if server.unparked and head > self._live_from:
+            if server.unparked and head > max(self._live_from, self._stream.ring.first):
                 first = min(by_number, default=head - 1)
                 by_number.setdefault(first, Parcel(identity, first)).parked.extend(server.unparked)
                 server.unparked.clear()

@@ -39,6 +39,7 @@ from common.messages import (
 from common.poller import READ, Poller, wake
 from common.role import Role
 from common.sample import Payload
+from common.source_spec import without_secrets
 from muxer.clock_rounds import ClockRounds
 from muxer.fanout import Fanout, Parcel
 from muxer.outputs import Output, Outputs
@@ -80,7 +81,7 @@ class Worker:
             source = Source(
                 name=name,
                 on_demand=settings.on_demand,
-                text=settings.source,
+                text=without_secrets(settings.source),
                 socket=sockets.samples_in(role.context, capture_endpoint(config.runtime_dir, name)),
                 intake=Intake(),
                 outputs=Outputs(settings.payload, partial(_output, name, config.viewer)),

@@ -190,6 +190,18 @@ def test_a_position_of_this_muxer_counts_more() -> None:
     assert [parcel.number for parcel in fanout.parcels()] == [1, 2, 3]
 
 
+def test_a_source_that_ends_with_frames_unsent_takes_them_along() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    stream.ring.append(video())
+    stream.ring.clear()
+    assert fanout.parcels() == [], "there is no frame that could tell the server"
+    stream.ring.append(video(sync=True))
+    assert addresses(fanout.parcels()) == [(2, False, [], [], [10])]
+
+
 def test_a_full_server_parks_its_readers_and_loses_nothing() -> None:
     fanout, stream, _ = make()
     stream.ring.append(video(sync=True))

@@ -178,3 +178,24 @@ def test_an_on_demand_source_rests_until_somebody_watches(clip: CheckClip) -> No
             before = len(instance.log_lines("capture-cam", "source_idle"))
             until(lambda before=before: len(instance.log_lines("capture-cam", "source_idle")) > before, 10, "rest")  # type: ignore[misc]
         until(lambda: not instance.stats()["viewers"], 5, "no viewers left")
+
+
+def test_another_server_is_a_source_and_its_password_stays_unsaid(clip: CheckClip) -> None:
+    with Instance(f"cam=mock:{clip.path}") as origin:
+        origin.wait_live("cam")
+        url = origin.rtsp("cam").replace("rtsp://", "rtsp://user:sesame@")
+        with Instance(f"copy={url}?token=sesame") as instance:
+            instance.wait_live("copy")
+            with RtspViewer(instance.rtsp("copy")) as viewer:
+                viewer.wait_bytes(300_000)
+                origin.kill("server")
+                until(lambda: instance.stream("copy")["state"] == "down", 15, "down")
+                reason = instance.stream("copy")["reason"]
+                viewer.wait_bytes(200_000, 30)
+            said = f"{instance.stats()} {instance.log}"
+        assert reason.startswith(f"{origin.rtsp('cam')}?…: ")
+        assert "sesame" not in said
+    judge.check_rtp(viewer.rtp)
+    judge.check_ts(viewer.ts, spliced=True)
+    judge.check_splices(viewer.ts, clip)
+    judge.check_pictures(viewer.ts, clip, consecutive=False)
