@@ -27,8 +27,8 @@ class Stamp(NamedTuple):
 
 def microseconds(ticks: int, time_base: Fraction) -> int:
     """Ticks to µs, rounded: ticks of 90 kHz are found again by `common.clock.ticks_90k`."""
-    numerator = ticks * time_base.numerator * 1_000_000
-    return (2 * numerator + time_base.denominator) // (2 * time_base.denominator)
+    numerator, denominator = time_base.as_integer_ratio()
+    return (2 * ticks * numerator * 1_000_000 + denominator) // (2 * denominator)
 
 
 class StampedTimes(Generic[T]):

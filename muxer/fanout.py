@@ -103,6 +103,11 @@ class Fanout:
             for ticket in server.waiting
         )
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether `parcels` may have something though no frame has come."""
+        return any(server.waiting or server.unparked for server in self._servers.values())
+
     def read_start(self, identity: bytes, message: ReadStart) -> bool:
         """Open a viewer's gate; False where VIEWERS_MAX are there already."""
         server = self._servers.setdefault(identity, _Server())
@@ -181,6 +186,8 @@ class Fanout:
         """Hold every queue that is not empty to its limits."""
         now_us = self._clock()
         for server in self._servers.values():
+            if len(server.live) == len(server.sessions):
+                continue  # as a rule
             for session in server.sessions.values():
                 if session.ticket not in server.live:
                     session.queue.enforce(now_us)

@@ -49,6 +49,7 @@ from muxer.stream import Stream
 
 TURN_MESSAGES_MAX = 256  # read from one socket before the others have their turn
 HOUSEKEEPING_US = 100_000
+HOUSEKEEPING_LATE_US = 50_000  # it waits so long for a turn that there is anyway
 SERVER_SILENT_US = 3_000_000  # a server says Hello five times a second
 TURN_US = 2_000  # what a sample may wait for others
 CROWDED_US = 2_500  # two turns that are no further apart: the next waits
@@ -99,7 +100,8 @@ class Worker:
                 busy = more_requests or self._readable or self._touched
                 if crowded and not busy:
                     time.sleep(max(turn_us + TURN_US - now_us(), 0) / 1e6)
-                due_us = 0 if busy else min(housekeeping_us, self._clocks.due_us or housekeeping_us)
+                latest_us = housekeeping_us + HOUSEKEEPING_LATE_US
+                due_us = 0 if busy else min(latest_us, self._clocks.due_us or latest_us)
                 self._poller.poll(due_us - now_us())
                 now = now_us()
                 crowded, turn_us = now - turn_us <= CROWDED_US, now
@@ -343,7 +345,8 @@ class Worker:
             source.outputs.let_go(now)
             for output in source.outputs.by_payload.values():
                 output.fanout.enforce()
-            self._touched[source.name] = None  # a server that was full may have room again
+                if output.fanout.has_waiting:
+                    self._touched[source.name] = None  # a server that was full may have room again
             self._demand(source)
             self._ask_key_frame(source, now)
 

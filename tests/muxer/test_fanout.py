@@ -44,8 +44,11 @@ def test_a_viewer_gets_the_group_and_is_live() -> None:
     fanout, stream, _ = make()
     for e in (video(sync=True), video()):
         stream.ring.append(e)
+    assert not fanout.has_waiting
     fanout.read_start(b"s", start(1, 10))
+    assert fanout.has_waiting
     assert addresses(fanout.parcels()) == [(0, False, [10], [], []), (1, False, [10], [10], [])]
+    assert not fanout.has_waiting
     stream.ring.append(video())
     assert addresses(fanout.parcels()) == [(2, True, [], [], [])]
     assert fanout.parcels() == []
@@ -210,6 +213,7 @@ def test_a_full_server_parks_its_readers_and_loses_nothing() -> None:
     stream.ring.append(video())
     (parcel,) = fanout.parcels()
     fanout.refused(parcel)
+    assert fanout.has_waiting
     assert fanout.parcels() == []
     stream.ring.append(video())
     assert addresses(fanout.parcels()) == [(2, False, [], [], [10])], "it is told with the next frame"
