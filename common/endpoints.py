@@ -7,13 +7,17 @@ from common.errors import SettingsError
 UNIX_PATH_BYTES_MAX = 107  # sun_path of sockaddr_un, less its zero
 
 
-def _ipc(runtime_dir: str, file_name: str) -> str:
+def _path(runtime_dir: str, file_name: str) -> str:
     path = f"{runtime_dir}/{file_name}"
     if len(path.encode()) > UNIX_PATH_BYTES_MAX:
         raise SettingsError(
             f"the socket path {path} is over {UNIX_PATH_BYTES_MAX} bytes: choose a shorter --runtime-dir"
         )
-    return f"ipc://{path}"
+    return path
+
+
+def _ipc(runtime_dir: str, file_name: str) -> str:
+    return f"ipc://{_path(runtime_dir, file_name)}"
 
 
 def capture_endpoint(runtime_dir: str, stream: str) -> str:
@@ -34,6 +38,11 @@ def muxer_endpoint(runtime_dir: str, index: int) -> str:
 def control_endpoint(runtime_dir: str) -> str:
     """Where the supervisor hears its processes and answers for figures (ROUTER)."""
     return _ipc(runtime_dir, "control")
+
+
+def tunnel_path(runtime_dir: str, index: int) -> str:
+    """Where server `index` is handed the connections of its RTSP tunnels: a path, for datagrams."""
+    return _path(runtime_dir, f"server-{index}-tunnels")
 
 
 def muxer_of(stream: str, muxers: int) -> int:

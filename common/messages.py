@@ -15,6 +15,7 @@ Who says what, and on which socket:
     muxer   → server    Welcome, Described, FrameMessage, Ended
     role    → supervisor   Ready, Report                                   DEALER → ROUTER "control"
     server, cli → supervisor   FiguresRequest;   supervisor → them   Figures
+    server  → server    TunnelEnd, and a descriptor      datagrams over a unix socket, one a server
 
 Reading, stopping, and what is in flight
 ----------------------------------------
@@ -38,6 +39,7 @@ VERSION = 2
 STREAM_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"  # not $, which a newline may follow
 TICKETS_MAX = 4096  # viewers named in one message; more are split over several
 TEXT_MAX = 500
+TUNNEL_BYTES_MAX = 128 << 10  # a request's head, and what was read with it
 FIGURES_BYTES_MAX = 64 << 20
 
 U16 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
@@ -266,8 +268,24 @@ class Figures(Message, frozen=True, tag=43):
     json: Annotated[bytes, msgspec.Meta(max_length=FIGURES_BYTES_MAX)]
 
 
+# ---- server → server ------------------------------------------------------------------------------------
+
+
+class TunnelEnd(Message, frozen=True, tag=60):
+    """One of the two HTTP connections of an RTSP tunnel, for the process in which both are to meet.
+
+    Its descriptor comes with it (SCM_RIGHTS). post: it is the POST, and data what has come behind its head. peer:
+    "address:port" of the client.
+    """
+
+    post: bool
+    cookie: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    peer: Text
+    data: Annotated[bytes, msgspec.Meta(max_length=TUNNEL_BYTES_MAX)]
+
+
 AnyMessage = (
     Announce | SampleMessage | SourceState | KeyFrameRequest
     | Hello | Welcome | Describe | Described | ReadStart | ReadStop | Forget | FrameMessage | Ended
-    | Ready | Report | FiguresRequest | Figures
+    | Ready | Report | FiguresRequest | Figures | TunnelEnd
 )  # fmt: skip

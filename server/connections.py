@@ -5,11 +5,12 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
+from typing import Protocol
 
 from common.clock import now_us
 from common.config import Config
-from common.errors import SettingsError
 from common.logs import Logger
+from common.messages import TunnelEnd
 from common.poller import BROKEN, READ, WRITE, Poller
 from server.auth import Accounts
 from server.counters import Counters
@@ -28,7 +29,6 @@ RECEIVE_BYTES_MAX = 64 << 10  # at once
 REQUEST_US_MAX = 10_000_000  # from the first byte of a request to its last
 LOGIN_REFUSAL_US = 1_000_000  # at least: a wrong password is found out no faster on one connection
 LINGER_US = 1_000_000  # how long a last word may take to go out, and be read
-BACKLOG = 1024
 ACCEPTS_A_TURN_MAX = 256
 REFUSED_MAX = 64  # connections beyond the limit that are still being told so
 
@@ -62,6 +62,17 @@ class Services:
         self.ports = ports
         self.log = log
         self.accounts = accounts
+        self.tunnels: TunnelEnds
+
+
+class TunnelEnds(Protocol):
+    """What becomes of connections that are parts of RTSP tunnels: `tunnels.Tunnels`, there before any comes."""
+
+    def end_came(self, end: TunnelEnd, sock: socket.socket) -> None:
+        """A GET or a POST came in here."""
+
+    def http_came(self, sock: socket.socket, peer: str, data: bytes) -> None:
+        """A connection to the RTSP port speaks HTTP."""
 
 
 class Connection:
@@ -176,6 +187,14 @@ class Connection:
         self._socket.close()
         self._on_closed(self)
 
+    def give_away(self) -> socket.socket:
+        """Let go of the socket, which is another connection's from now on."""
+        self.closed = True
+        self.services.poller.remove(self._fd)
+        self.cleared()
+        self._on_closed(self)
+        return self._socket
+
     def sweep(self, now: int) -> None:
         """Once a second: has anything been waited for too long?"""
         outlet = self.outlet
@@ -279,6 +298,9 @@ class Connection:
                 self.close("done")  # the client was first
 
 
+Maker = Callable[[socket.socket, str, Callable[[Connection], None]], Connection]
+
+
 class Listener:
     """One listening socket, and the connections that came by it.
 
@@ -287,7 +309,7 @@ class Listener:
 
     def __init__(
         self, services: Services, sock: socket.socket,
-        make: Callable[[socket.socket, str, Callable[[Connection], None]], Connection], refusal: bytes,
+        make: Maker, refusal: bytes,
     ) -> None:  # fmt: skip
         self._services = services
         self._socket = sock
@@ -348,38 +370,15 @@ class Listener:
             connection.finish()
         else:
             counters.connections_accepted += 1
-            connection = self._make(sock, peer, lambda closed: self.connections.pop(closed, None))
-            self.connections[connection] = None
+            self.adopt(sock, peer)
+
+    def adopt(self, sock: socket.socket, peer: str, make: Maker | None = None) -> Connection:
+        """A connection of this socket, as those that come by ours; make: of another kind."""
+        connection = (make or self._make)(sock, peer, lambda closed: self.connections.pop(closed, None))
+        self.connections[connection] = None
+        return connection
 
 
 def peer_host(peer: str) -> str:
     """The address in "address:port"."""
     return peer.rpartition(":")[0].strip("[]")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket that other servers may share the port with; port 0: a free one. Raises SettingsError."""
-    family, address = resolve(host)
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind((address, port))
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise SettingsError(f"port {port} of {host}: {error.strerror}: choose another") from None
-    sock.setblocking(False)
-    return sock
-
-
-def resolve(host: str) -> tuple[socket.AddressFamily, str]:
-    """The numeric address of `host`, IPv4 where it has both. Raises SettingsError."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError):
-        raise SettingsError(f"$.host: {host} is neither an address nor a name that can be looked up") from None
-    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-    return family, str(address[0])

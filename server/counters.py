@@ -12,6 +12,8 @@ class Counters(msgspec.Struct):
     handshakes_failed: of TLS: with what is none, or not in time.
     stale_frames: came for a ticket that had been shut. rtcp_ignored: came on an RTCP channel and was no RTCP.
     reports_of_others: report blocks on what the viewer is not sent. viewers_lowered: to key frames only, for loss.
+    tunnels: over HTTP; tunnels_refused: their ends that found no other, or said no base64.
+    tunnel_ends_handed_over: to the process of their other end.
     udp_frames_lost: not sent, or not whole, one for each viewer, and why: udp_queues_full: they did not go out at
     the pace that is set; udp_sends_refused: the kernel's buffers were full; udp_errors: anything else.
     udp_unsegmented: viewers whose path wants each packet by itself. udp_ignored: datagrams from no viewer.
@@ -45,6 +47,9 @@ class Counters(msgspec.Struct):
     reports_of_others: int = 0
     rtcp_ignored: int = 0
     viewers_lowered: int = 0
+    tunnels: int = 0
+    tunnels_refused: int = 0
+    tunnel_ends_handed_over: int = 0
     udp_frames_lost: int = 0
     udp_queues_full: int = 0
     udp_sends_refused: int = 0

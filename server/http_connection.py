@@ -5,16 +5,18 @@ import socket
 from collections.abc import Callable
 
 from common.clock import now_us
+from common.messages import TunnelEnd
 from common.sample import Payload
 from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
-from server.http_requests import Ask, Close, HttpDialogue, Send, Step, Topic, index_page
+from server.http_requests import Ask, Close, HttpDialogue, Send, Step, Topic, Tunnel, index_page
 from server.tls import TlsChannel
 from server.viewers import Viewer
 
 JSON = "application/json"
 RETRY = ("Retry-After", "2")
+NO_TUNNEL = b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"  # `server.tunnels`
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
 
 
@@ -122,6 +124,13 @@ class HttpConnection(Connection):
                     self.send(data)
             case Close():
                 self.finish()
+            case Tunnel(post, cookie, data):
+                if self.secure:
+                    self.send(NO_TUNNEL)
+                    self.finish()
+                else:
+                    end = TunnelEnd(post, cookie, self.peer, data)
+                    services.tunnels.end_came(end, self.give_away())
             case Ask(topic=Topic.HEALTH):
                 up, muxers = services.muxers.up, services.config.processes.muxers
                 status = "ok" if up else "no muxer answers"

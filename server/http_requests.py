@@ -5,7 +5,7 @@ Theory of operation
 The shell gives `receive` what came off the network and calls `next_step` until it returns None. `Ask` wants an
 answer from elsewhere: nothing more comes until `respond`, or, for a stream, `stream_head`, after which the
 connection is the stream's: its bytes go past h11 straight to the socket, without a length or chunks, until it is
-closed (RFC 9112 6.3). Everything else is kept alive.
+closed (RFC 9112 6.3). `Tunnel` makes it RTSP's. Everything else is kept alive.
 """
 
 import html
@@ -18,6 +18,7 @@ import h11
 import msgspec
 
 from server.auth import DENIALS, GRANTED, Login, Outcome, Verdict
+from server.tunnel_text import COOKIE_CHARACTERS_MAX
 
 HEAD_BYTES_MAX = 16 << 10
 BODY_BYTES_MAX = 64 << 10  # of a request: nothing here wants one
@@ -69,7 +70,15 @@ class Close(msgspec.Struct, frozen=True):
     """Close the connection when all is sent."""
 
 
-Step = Ask | Send | Close
+class Tunnel(msgspec.Struct, frozen=True):
+    """The connection is RTSP's from now on. post: what the client says there, of which `data` has come already."""
+
+    post: bool
+    cookie: str
+    data: bytes
+
+
+Step = Ask | Send | Close | Tunnel
 
 
 class HttpDialogue:
@@ -120,6 +129,10 @@ class HttpDialogue:
                 self._request = event
                 self._body_bytes = 0
                 self.requests += 1
+                cookie = _header(event, b"x-sessioncookie")
+                if cookie and event.method in (b"GET", b"POST") and len(cookie) <= COOKIE_CHARACTERS_MAX:
+                    self.streaming = True
+                    return Tunnel(event.method == b"POST", cookie, self._h11.trailing_data[0])
                 if self._h11.they_are_waiting_for_100_continue:
                     self._route(event)  # the answer says that we do not want the body
             elif isinstance(event, h11.Data):

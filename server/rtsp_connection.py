@@ -7,6 +7,7 @@ from functools import partial
 
 from common.clock import now_us
 from common.sample import Payload
+from server import tunnel_text
 from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
 from server.frame_buffers import Framing
@@ -24,7 +25,10 @@ REFUSAL = encode(Response(503, [("Retry-After", "5")]))
 
 
 class RtspConnection(Connection):
-    """One control connection, and the viewers on it."""
+    """One control connection, and the viewers on it. may_be_http: it has said too little to tell."""
+
+    interleaved_as = Framing.INTERLEAVED.value
+    may_be_http = True
 
     def __init__(
         self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None],
@@ -52,13 +56,28 @@ class RtspConnection(Connection):
         self._question: int | None = None
         self._heard_us = now_us()
         self._events_seen = 0
+        self._first_bytes = b""
         self._incomplete_since_us = 0
 
     def received(self, data: bytes) -> None:
         """Bytes came."""
         self._heard_us = now_us()
+        if self.may_be_http and not self.secure:
+            self._first_bytes += data
+            is_http = tunnel_text.is_http(self._first_bytes)
+            if is_http:
+                self.services.tunnels.http_came(self.give_away(), self.peer, self._first_bytes)
+            if is_http is not False:
+                return
+            self.may_be_http = False
+            data = self._first_bytes
         self._dialogue.receive(data)
         self._go_on()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Received, and not acted on."""
+        return self._dialogue.buffered_bytes
 
     def drained(self) -> None:
         """The outlet is not blocked any more."""
@@ -208,7 +227,8 @@ class RtspConnection(Connection):
             viewer = self._viewers[session.id] = self.services.fanout.add(
                 session.stream, self, outlet, framing, channels, self.peer, user_agent, session.payload
             )
-            self.log_viewer("viewer_started", viewer, transport=framing.value, user_agent=user_agent)
+            viewer.transport = framing.value if udp else self.interleaved_as
+            self.log_viewer("viewer_started", viewer, transport=viewer.transport, user_agent=user_agent)
             for way in ways:
                 if way is not None:
                     way.on_report = partial(self.services.receiver_reports.heard, viewer)

@@ -13,12 +13,13 @@ from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
 from common.poller import READ, Poller, wake
 from common.role import Role
 from server.auth import Accounts
-from server.connections import Connection, Listener, Services, listen, resolve
+from server.connections import Connection, Listener, Services
 from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.http_connection import REFUSAL as HTTP_REFUSAL
 from server.http_connection import HttpConnection
+from server.listening import listen, resolve
 from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
@@ -26,6 +27,7 @@ from server.rtsp_connection import REFUSAL as RTSP_REFUSAL
 from server.rtsp_connection import RtspConnection
 from server.sender_reports import SenderReports
 from server.tls import Certificate, TlsChannel
+from server.tunnels import Tunnels
 from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
 from server.viewers import Viewer
@@ -79,10 +81,13 @@ class Worker:
             config, self._poller, self._counters, self._fanout, self._muxers, self._reports, receiver_reports,
             self._figures_desk, self._udp, self._multicast, ports, role.log, self._accounts,
         )  # fmt: skip
-        self._listeners = [
-            Listener(self._services, sock, self._maker(scheme), REFUSALS[scheme])
+        listeners = {
+            scheme: Listener(self._services, sock, self._maker(scheme), REFUSALS[scheme])
             for scheme, sock in sockets.items()
-        ]
+        }
+        self._listeners = list(listeners.values())
+        self._tunnels = Tunnels(self._services, index, listeners["http"], listeners["rtsp"])
+        self._services.tunnels = self._tunnels
         self._poller.add(role.wake_fd, READ, wake)
         self._poller.add(role.control.fileno(), READ, self._figures_desk.woken)
         self._sweep_us = 0
@@ -188,6 +193,7 @@ class Worker:
             listener.close()
             for connection in list(listener.connections):
                 connection.goodbye()
+        self._tunnels.close()
         self._multicast.close()
         self._udp.close()
         self._muxers.close()

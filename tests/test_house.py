@@ -27,7 +27,8 @@ PURE = {
     "nal_format native outputs packet_feed parameter_sets payload_format psi ring rtp "
     "sdp stream timeline",
     "server": "auth auth_headers datagrams flow frame_buffers frame_mark http_requests login_failures nonces rtcp "
-    "rtsp_headers rtsp_message rtsp_state rtsp_steps rtsp_transport udp_backlog",
+    "rtsp_headers rtsp_message rtsp_state rtsp_steps rtsp_transport tunnel_text "
+    "udp_backlog",
     "deploy": "deaths policy",
 }
 PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load

@@ -20,6 +20,7 @@ from common.messages import (
     Report,
     SampleMessage,
     SourceState,
+    TunnelEnd,
     Welcome,
 )
 from common.sample import TIME_US_MAX, TRACKS_MAX, Codec, Payload, Track
@@ -54,6 +55,7 @@ WITHOUT_MEDIA: st.SearchStrategy[Message] = st.one_of(
     st.builds(Announce, U63, st.lists(TRACKS, min_size=1, max_size=2).map(tuple)),
     st.builds(SourceState, st.booleans(), TEXTS),
     st.builds(KeyFrameRequest),
+    st.builds(TunnelEnd, st.booleans(), NAMES, TEXTS, st.binary(max_size=100)),
     st.builds(Hello, NAMES, U63),
     st.builds(Welcome, NAMES, U63),
     st.builds(Describe, U63, STREAMS),

@@ -27,6 +27,7 @@ from common.messages import (
     Report,
     SampleMessage,
     SourceState,
+    TunnelEnd,
     Welcome,
 )
 from common.sample import CONFIG_BYTES_MAX, TIME_US_MAX, Codec, Payload, Track
@@ -67,6 +68,7 @@ GOLDEN = [
     (Report("muxer", "muxer-0", 9, b"{}"), "9202 95 29 a56d75786572 a76d757865722d30 09 c4027b7d"),
     (FiguresRequest(1), "9202 92 2a 01"),
     (Figures(1, b"{}"), "9202 93 2b 01 c4027b7d"),
+    (TunnelEnd(True, "c", "h:1", b"T1A="), "9202 95 3c c3 a163 a3683a31 c4045431413d"),
 ]  # fmt: skip
 
 

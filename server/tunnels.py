@@ -1,0 +1,202 @@
+"""RTSP over HTTP (see `tunnel_text`): the two connections of a tunnel are brought together, wherever they came in.
+
+The kernel gives the GET to one server process and the POST to another as it likes. Every cookie has a home, one of
+the processes, and a connection that came in elsewhere is handed over to it, descriptor and all, by a socket in the
+runtime directory. There the GET becomes an RTSP connection that hears what its POST says. (What is encrypted
+cannot be handed over: there is no tunnel over HTTPS, where RTSPS does as well.)
+"""
+
+import array
+import hashlib
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+
+from common import wire
+from common.clock import now_us
+from common.endpoints import tunnel_path
+from common.errors import MessageError
+from common.messages import TunnelEnd
+from common.poller import READ
+from server.connections import REQUEST_US_MAX, Connection, Listener, Services, peer_host
+from server.rtsp_connection import INPUT_BYTES_MAX, RtspConnection
+from server.tunnel_text import HEAD, Base64Reader
+
+HANDOVERS_A_TURN_MAX = 64
+HANDOVER_BYTES_MAX = 256 << 10
+REFUSAL = b"HTTP/1.0 %d %s\r\nServer: framegate\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Tunnels:
+    """The tunnels that are at home in this process. http, rtsp: where their connections are counted."""
+
+    def __init__(self, services: Services, index: int, http: Listener, rtsp: Listener) -> None:
+        self._services = services
+        self._index = index
+        self._http = http
+        self._rtsp = rtsp
+        self._tunnels: dict[str, TunnelConnection] = {}  # by cookie
+        directory = services.config.runtime_dir
+        self._paths = [tunnel_path(directory, number) for number in range(services.config.processes.servers)]
+        self._socket = _bind(self._paths[index])
+        services.poller.add(self._socket.fileno(), READ, self._on_handovers)
+
+    def end_came(self, end: TunnelEnd, sock: socket.socket) -> None:
+        """A GET or a POST came in here: take it, or hand it over to its home."""
+        home = hashlib.blake2b(end.cookie.encode()).digest()[0] % len(self._paths)
+        if home == self._index:
+            self._take(end, sock)
+            return
+        descriptors = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))]
+        try:
+            self._socket.sendmsg([bytes(wire.encode(end)[0])], descriptors, 0, self._paths[home])
+            self._services.counters.tunnel_ends_handed_over += 1
+        except OSError as error:  # its home is just being restarted, or has too much to do
+            self._services.log.info("tunnel_refused", peer=end.peer, reason=error.strerror)
+            self._refuse(sock, 503, b"Service Unavailable")
+        sock.close()
+
+    def http_came(self, sock: socket.socket, peer: str, data: bytes) -> None:
+        """A connection to the RTSP port speaks HTTP."""
+        self._http.adopt(sock, peer).received(data)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._services.poller.remove(self._socket.fileno())
+        self._socket.close()
+        os.unlink(self._paths[self._index])
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _on_handovers(self, _events: int) -> None:
+        for _ in range(HANDOVERS_A_TURN_MAX):
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._socket, HANDOVER_BYTES_MAX, 1)
+            except BlockingIOError:
+                return
+            ends = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            for end in ends:
+                end.setblocking(False)
+            try:
+                message, _ = wire.decode([data])
+                if not isinstance(message, TunnelEnd) or len(ends) != 1:
+                    raise MessageError(f"{type(message).__name__} with {len(ends)} descriptors")
+            except MessageError as error:
+                self._services.counters.messages_refused += 1
+                self._services.log.debug("message_refused", sender="server", reason=str(error))
+                for end in ends:
+                    end.close()
+            else:
+                self._take(message, ends[0])
+
+    def _take(self, end: TunnelEnd, sock: socket.socket) -> None:
+        tunnel = self._tunnels.get(end.cookie)
+        if not end.post and tunnel is None:
+            self._begin(end, sock)
+        elif end.post and tunnel is not None and peer_host(tunnel.peer) == peer_host(end.peer):
+            post = self._http.adopt(sock, end.peer, partial(PostConnection, self._services))
+            assert isinstance(post, PostConnection)
+            post.speaks_for(tunnel, end.data)
+        else:
+            self._services.counters.tunnels_refused += 1
+            self._refuse(sock, 404, b"Not Found")
+            sock.close()
+
+    def _begin(self, end: TunnelEnd, sock: socket.socket) -> None:
+        tunnel = self._rtsp.adopt(sock, end.peer, partial(TunnelConnection, self._services))
+        assert isinstance(tunnel, TunnelConnection)
+        self._tunnels[end.cookie] = tunnel
+        tunnel.on_cleared = lambda: self._tunnels.pop(end.cookie, None)
+        tunnel.send(HEAD)
+        self._services.counters.tunnels += 1
+
+    def _refuse(self, sock: socket.socket, status: int, reason: bytes) -> None:
+        try:
+            sock.send(REFUSAL % (status, reason))
+        except OSError:
+            self._services.counters.accept_errors += 1  # the client has gone
+
+
+class TunnelConnection(RtspConnection):
+    """An RTSP connection whose own socket is the GET's: what the client says comes by its POST."""
+
+    interleaved_as = "rtsp-tunnel"
+    may_be_http = False
+
+    def __init__(
+        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
+    ) -> None:
+        super().__init__(services, sock, peer, on_closed)
+        self.on_cleared: Callable[[], object] = lambda: None
+        self.posts: set[PostConnection] = set()
+
+    def received(self, data: bytes) -> None:
+        """Nothing is to be said here."""
+
+    def said(self, data: bytes) -> None:
+        """The client said this by a POST."""
+        super().received(data)
+
+    def cleared(self) -> None:
+        """Let go of viewers and POSTs."""
+        super().cleared()
+        self.on_cleared()
+        for post in list(self.posts):
+            post.close("its tunnel has ended")
+
+
+class PostConnection(Connection):
+    """The other half of a tunnel. Its end is not the tunnel's: clients may make another."""
+
+    def __init__(
+        self, services: Services, sock: socket.socket, peer: str, on_closed: Callable[[Connection], None]
+    ) -> None:
+        super().__init__(services, sock, peer, on_closed)
+        self._reader = Base64Reader()
+        self._tunnel: TunnelConnection | None = None
+        self._since_us = now_us()
+
+    def speaks_for(self, tunnel: TunnelConnection, data: bytes) -> None:
+        """What it says is that tunnel's. data: what has come of it already."""
+        self._tunnel = tunnel
+        tunnel.posts.add(self)
+        self.received(data)
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._tunnel is None or self._tunnel.closed:
+            self.close("its tunnel has ended")
+            return
+        try:
+            said = self._reader.read(data)
+        except ValueError:
+            self.services.counters.tunnels_refused += 1
+            self._tunnel.close("no base64")
+            return
+        self._tunnel.said(said)
+        if self._tunnel.buffered_bytes >= INPUT_BYTES_MAX:
+            self.services.counters.tunnels_refused += 1
+            self._tunnel.close("it says more than is answered")
+
+    def drained(self) -> None:
+        """Nothing is sent to it."""
+
+    def overdue(self, now: int) -> bool:
+        """Whether it belongs to nobody."""
+        return self._tunnel is None and now - self._since_us >= REQUEST_US_MAX
+
+    def cleared(self) -> None:
+        """It has been closed."""
+        if self._tunnel is not None:
+            self._tunnel.posts.discard(self)
+
+
+def _bind(path: str) -> socket.socket:
+    """Only we have this name: what is there is of a process that was killed."""
+    if os.path.exists(path):
+        os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind(path)
+    return sock
