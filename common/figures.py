@@ -57,11 +57,15 @@ class ViewerFigures(msgspec.Struct):
 
 
 class RoleFigures(msgspec.Struct):
-    """What a role puts into `common.messages.Report`: its own counters, and the streams or viewers it has."""
+    """What a role puts into `common.messages.Report`: its own counters, and the streams or viewers it has.
+
+    fault: in its last report, the setting that it cannot run with; else empty.
+    """
 
     counters: dict[str, int | float] = {}
     streams: list[StreamFigures] = []
     viewers: list[ViewerFigures] = []
+    fault: str = ""
 
 
 class ProcessFigures(msgspec.Struct):

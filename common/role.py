@@ -34,6 +34,7 @@ from common.messages import Figures, FiguresRequest, Ready, Report
 
 REPORT_INTERVAL_US = 1_000_000
 READY_WAIT_MS = 1000
+LAST_WORD_MS = 500
 GC_THRESHOLD = 50_000  # new objects before the collector looks
 SUPERVISOR_PID_VARIABLE = "FRAMEGATE_SUPERVISOR_PID"
 _PR_SET_PDEATHSIG = 1
@@ -53,6 +54,7 @@ class Role:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._report_at_us = 0
+        self._linger_ms = sockets.LINGER_MS
         self._control = sockets.control_client(self.context, control_endpoint(config.runtime_dir))
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,7 +81,12 @@ class Role:
         """Send the report when it is due."""
         if now_us >= self._report_at_us:
             self._report_at_us = now_us + REPORT_INTERVAL_US
-            self._tell(wire.encode(Report(self.role, self.name, os.getpid(), msgspec.json.encode(figures()))))
+            self._report(figures())
+
+    def tell_fault(self, fault: str) -> None:
+        """The last report: why there will be no more. Waits a moment, so that it is heard before we are gone."""
+        self._report(RoleFigures(fault=fault))
+        self._linger_ms = LAST_WORD_MS
 
     @property
     def control(self) -> sockets.Socket:
@@ -106,13 +113,16 @@ class Role:
     def close(self) -> None:
         """Release the sockets. The process is about to end."""
         signal.set_wakeup_fd(-1)
-        self._control.close()
+        self._control.close(self._linger_ms)
         self.context.term()
         self._wake_in.close()
         self._wake_out.close()
 
     def _note_stop(self, _number: int, _frame: object) -> None:
         self.stopping = True
+
+    def _report(self, figures: RoleFigures) -> None:
+        self._tell(wire.encode(Report(self.role, self.name, os.getpid(), msgspec.json.encode(figures))))
 
     def _tell(self, frames: list[wire.Buffer]) -> bool:
         try:
@@ -133,6 +143,9 @@ def run(role: str, name: str, config_file: str, loop: Callable[[Role], None]) ->
         shell = Role(role, name, config)
         try:
             loop(shell)
+        except SettingsError as error:
+            shell.tell_fault(str(error))
+            raise
         finally:
             shell.close()
     except SettingsError as error:

@@ -112,6 +112,7 @@ class Supervisor:
         self._policy = policies.Policy(roles, limits, now_us())
         self._children = Children(config.limits)
         self._reports: dict[str, RoleFigures] = {}
+        self._faults: dict[str, str] = {}  # the setting that ended a process, by its name; may be empty
         self._refused = 0
         self._meter = Meter()
         self._figures = b""
@@ -194,8 +195,10 @@ class Supervisor:
 
     def _bury(self, child: Child, now: int) -> None:
         self._poller.unregister(child.pidfd)
+        self._hear(now)  # its last report, which says more than its exit code
         death = self._children.bury(child)
-        self._reports.pop(child.name, None)
+        report = self._reports.pop(child.name, None)
+        self._faults[child.name] = report.fault if report is not None else ""
         self._act(self._policy.died(child.name, now, death.exit_code, in_words(death)), now)
 
     def _measure(self, now: int) -> None:
@@ -286,7 +289,7 @@ class Supervisor:
                 )
             )  # fmt: skip
         failed = {
-            stream: self._policy.processes[f"capture-{stream}"].reason
+            stream: self._faults.get(f"capture-{stream}") or self._policy.processes[f"capture-{stream}"].reason
             for stream in self._config.streams
             if self._policy.processes[f"capture-{stream}"].state is policies.State.FAILED
         }

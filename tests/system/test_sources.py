@@ -75,8 +75,7 @@ def test_a_bad_source_says_why(instance: Instance, name: str) -> None:
     lines = [line for line in instance.log_lines(SAID[name]) if "event=ready" not in line]
     assert len(lines) == 1, lines  # said once, however often it is tried
     assert f"capture-{name}" in lines[0]
-    if name in RETRIED:
-        assert SAID[name] in reason
+    assert SAID[name] in reason
     assert "Traceback" not in instance.log
 
 
