@@ -13,6 +13,22 @@ stream's URL and by a track's alike. A stream in MPEG-TS has one track, in nativ
 do beside the standard and is put up with here: see `rtsp_headers`, the rules below, and
 `tests/golden/client_dialogues.json`.
 
+What each method is answered in each state; no session: none is named. The tests read this very table:
+
+    method         no session  ready  playing
+    OPTIONS        200         200    200
+    DESCRIBE       200         200    200
+    SETUP          200         200    455
+    PLAY           454         200    200
+    PAUSE          454         455    200
+    TEARDOWN       454         200    200
+    GET_PARAMETER  200         200    200
+    SET_PARAMETER  200         200    200
+    ANNOUNCE       405         405    405
+    RECORD         405         405    405
+    REDIRECT       405         405    405
+    others         501         501    501
+
 Rules
 -----
 1. CSeq is required and echoed; with every other fault the connection goes on where the framing allows it.
