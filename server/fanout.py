@@ -21,12 +21,12 @@ from server.datagrams import Datagrams
 from server.flow import Flow, Gate
 from server.frame_buffers import Form, FrameBuffers, Framing, check_frame
 from server.frame_mark import FrameMark
-from server.pacing import Room, is_in_time, next_room_bytes, slow_room, socket_buffers
+from server.pacing import LONG_US, next_room_bytes
+from server.queues import Queues
 from server.tcp_outlet import Broken, TcpOutlet, offer_to_all
 from server.udp_outlet import UdpOutlet, offer_datagrams
 from server.viewers import Channels, LiveStream, Outlet, Owner, Viewer
 
-FIRST_FRAME = Room(1)  # its first picture alone: those of all who join come before what others have to catch up
 OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
 LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
 LOOK_READING_US = 500_000  # whether those who are given what comes take it in time
@@ -54,7 +54,7 @@ class Fanout:
         self._viewer_numbers = count(1)
         self._ticket_numbers = count(1)
         self._by_ticket: dict[int, Viewer] = {}
-        self._age_max_us = age_max_us
+        self._queues = Queues(clock, age_max_us)
         self._waiting: dict[Viewer, int] = {}  # for their gates, though their sockets take data; until when
         self._open_interval_us = open_interval_us
         self._open_us = self._look_us = 0
@@ -78,14 +78,14 @@ class Fanout:
             viewer_id, flow, live_stream, owner, outlet, framing, channels, peer, user_agent, self._clock()
         )
         live_stream.viewers[viewer] = None
-        outlet.fit(*socket_buffers(live_stream.rate.bps, self._age_max_us))
+        self._queues.fit(viewer)
         return viewer
 
     def read_start(self, viewer: Viewer) -> None:
         """Open the viewer's gate."""
         if not viewer.flow.reading:
             self._settle(viewer, None, viewer.flow.read_start(viewer.position, None))
-            self.drained(viewer)
+            self._ask_to_open(viewer)
 
     def read_stop(self, viewer: Viewer) -> None:
         """Shut the viewer's gate: no frame is begun after this."""
@@ -96,19 +96,15 @@ class Fanout:
     def key_frames_only(self, viewer: Viewer, wanted: bool) -> None:
         """Give the viewer key frames only of the video, as one that loses what it is sent; or everything again."""
         ticket = viewer.flow.ticket
-        message = viewer.flow.lower(wanted, viewer.position, self._room(viewer))
+        message = viewer.flow.lower(wanted, viewer.position, self._queues.room(viewer))
         if message is not None:
             self._settle(viewer, ticket, message)
 
     def drained(self, viewer: Viewer) -> None:
         """The viewer's socket takes data again."""
-        if viewer.flow.gate is Gate.WAITING and not viewer.outlet.blocked:
-            now_us = self._clock()
-            if now_us >= self._open_us:
-                self._open_us = now_us + self._open_interval_us
-                self._open(viewer)
-            else:
-                self._waiting[viewer] = now_us
+        if viewer.last is not None and self._clock() - viewer.last.came_us > LONG_US:
+            self._queues.note_slow(viewer, True)
+        self._ask_to_open(viewer)
 
     def remove(self, viewer: Viewer) -> None:
         """The viewer is gone."""
@@ -123,7 +119,7 @@ class Fanout:
         """The muxer of these streams knows nothing of our tickets, or (replaced) is another altogether."""
         for stream in [self.streams[name, payload] for name in streams for payload in Payload]:
             for viewer in list(stream.viewers):
-                ticket, room = viewer.flow.ticket, self._room(viewer)
+                ticket, room = viewer.flow.ticket, self._queues.room(viewer)
                 if replaced:
                     message = viewer.flow.muxer_replaced(viewer.resume, room)
                 else:
@@ -145,7 +141,8 @@ class Fanout:
         self._counters.frames_in += 1
         stream.has_video = stream.has_video or frame.kind == FrameKind.VIDEO
         if stream.rate.note(frame.epoch, frame.number, frame.time_us, len(data)):
-            self._fit(stream)
+            for one in stream.viewers:
+                self._queues.fit(one)
         mark = FrameMark(frame, len(data), self._clock())
         stream.note_newest(mark)
         buffers = FrameBuffers(frame, data)
@@ -180,10 +177,9 @@ class Fanout:
             self._look_us = now_us + LOOK_READING_US
             for stream in self.streams.values():
                 for viewer in stream.viewers:
-                    if viewer.flow.ticket is not None and not viewer.outlet.blocked:
-                        queued_us, _ = self._queued_us(viewer)
-                        if not is_in_time(queued_us, self._age_max_us):
-                            self._blocked(viewer)
+                    reads = viewer.flow.ticket is not None and not viewer.outlet.blocked
+                    if reads and not self._queues.are_short(viewer):
+                        self._blocked(viewer)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
@@ -222,6 +218,9 @@ class Fanout:
             had = last is not None and last.epoch == frame.epoch and last.number >= frame.number
             if viewer is None or viewer.stream is not stream or viewer.lane is not None or had:
                 self._counters.stale_frames += 1
+                continue
+            if viewer.slow and mark.came_us - viewer.opened_us > LONG_US and self._queues.room(viewer) is None:
+                self._blocked(viewer)
                 continue
             offset = offsets[viewer] = next_offset(last, viewer.offset, frame)
             by_form.setdefault(viewer.form(offset), {})[viewer.outlet] = viewer
@@ -287,6 +286,7 @@ class Fanout:
             viewer.join_lane()
 
     def _blocked(self, viewer: Viewer) -> None:
+        self._queues.note_slow(viewer, True)
         if viewer.lane is not None:
             viewer.remember_given()
             viewer.room_bytes = 1  # one frame
@@ -294,47 +294,24 @@ class Fanout:
             viewer.room_bytes = next_room_bytes(viewer.taken_bytes, False)
         self._settle(viewer, viewer.flow.ticket, viewer.flow.blocked(viewer.position))
 
+    def _ask_to_open(self, viewer: Viewer) -> None:
+        if viewer.flow.gate is Gate.WAITING and not viewer.outlet.blocked:
+            now_us = self._clock()
+            if now_us >= self._open_us:
+                self._open_us = now_us + self._open_interval_us
+                self._open(viewer)
+            else:
+                self._waiting[viewer] = now_us
+
     def _open(self, viewer: Viewer) -> None:
-        self._settle(viewer, None, viewer.flow.drained(viewer.position, self._room(viewer)))
+        self._settle(viewer, None, viewer.flow.drained(viewer.position, self._queues.room(viewer)))
 
     def _park(self, viewer: Viewer) -> None:
         used_up = viewer.taken_bytes > viewer.room_bytes // 2  # in its own form a frame may be smaller
         if viewer.lane is None and used_up:
             viewer.room_bytes = next_room_bytes(viewer.taken_bytes, True)
         self._settle(viewer, viewer.flow.ticket, viewer.flow.parked(viewer.position, None))
-        self.drained(viewer)
-
-    def _room(self, viewer: Viewer) -> Room | None:
-        """What the viewer may be given now; None for nothing."""
-        if viewer.outlet.blocked:
-            return None
-        if viewer.last is None:
-            return FIRST_FRAME
-        if isinstance(viewer.outlet, UdpOutlet):
-            return Room(viewer.outlet.room_bytes)
-        queued_us, round_trip_us = self._queued_us(viewer)
-        if not is_in_time(queued_us, self._age_max_us):
-            return None
-        if self._clock() - viewer.connected_us < self._age_max_us:
-            return Room(
-                viewer.room_bytes
-            )  # what it starts with is older, and all of a thousand who come may be late
-        return slow_room(viewer.room_bytes, queued_us, round_trip_us, self._age_max_us)
-
-    def _queued_us(self, viewer: Viewer) -> tuple[int, int]:
-        """For how long what the viewer is sent stands in queues, and the shortest round trip; µs."""
-        backlog_bytes = viewer.backlog_bytes
-        since_us = viewer.given_since_us(viewer.bytes_sent - backlog_bytes) if backlog_bytes else None
-        if since_us is None:
-            return 0, 0
-        round_trip_us = viewer.outlet.round_trip_us
-        return max(self._clock() - since_us - round_trip_us, 0), round_trip_us
-
-    def _fit(self, stream: LiveStream) -> None:
-        """The stream's rate has changed: so do the buffers of its viewers."""
-        buffers = socket_buffers(stream.rate.bps, self._age_max_us)
-        for viewer in stream.viewers:
-            viewer.outlet.fit(*buffers)
+        self._ask_to_open(viewer)
 
     def _settle(self, viewer: Viewer, ticket: int | None, message: ReadStart | ReadStop | Forget | None) -> None:
         """The viewer's gate has changed, its ticket was `ticket`: lanes and tickets follow, the muxer is told."""
@@ -351,7 +328,7 @@ class Fanout:
         else:
             self._waiting.pop(viewer, None)
         if isinstance(message, ReadStart):
-            viewer.opened()
+            viewer.opened(self._clock())
         if message is not None:
             self._counters.read_starts += isinstance(message, ReadStart)
             self._counters.read_stops += isinstance(message, ReadStop)

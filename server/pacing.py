@@ -10,7 +10,8 @@ The muxer answers for how long a frame waits for a viewer (`muxer.ring`). What t
 nobody can take back, so there the bound is kept by asking the kernel itself, with no guess of anybody's rate:
 
 1. TCP_NOTSENT_LOWAT: a frame is not begun while more than UNSENT_US of the stream has not left yet; a reader that
-   does not keep up is felt at once.
+   does not keep up is felt at once. From then on, until it has taken everything, nothing else may be unsent
+   (UNSENT_BYTES_SLOW), and its window must be open, so that a frame that is begun does leave.
 2. SO_SNDBUF: with what is on its way it is half of the age bound, so that a viewer at half the stream's rate gets
    its newest frame in time even when the path's queues have swallowed all they could.
 3. `Given`: when was the oldest byte given that has not been acknowledged? Less the shortest round trip that was
@@ -36,9 +37,11 @@ BUFFER_BYTES_MAX = 8 << 20
 UNSENT_US = 32_000  # some wake-ups of this process late, and the path still has something to send
 UNSENT_BYTES_MIN = 16 << 10
 UNSENT_BYTES_MAX = 1 << 20
+UNSENT_BYTES_SLOW = 1  # of a viewer that has been found slow: the kernel takes a frame when nothing is unsent
 
 GIVEN_MAX = 64  # marks; beyond, the oldest of them are forgotten
 GIVEN_STEP_US = 20_000  # what is given within it has one mark: so they reach 1.28 s back at least
+LONG_US = 100_000  # in queues; also: what a slow viewer was ready for so long ago it may not be ready for now
 GATE_SHARE = (2, 5)
 DELAY_SHARE = (1, 2)  # of the bound: the most that the muxer is told
 ROOM_BYTES_MAX = 1 << 20  # what is not taken of it was carried in vain from the muxer
@@ -58,14 +61,14 @@ class Buffers(NamedTuple):
     unsent_bytes: int
 
 
-def socket_buffers(bps: int, age_max_us: int) -> Buffers:
-    """For a viewer of a stream of `bps` bits a second."""
+def socket_buffers(bps: int, age_max_us: int, slow: bool = False) -> Buffers:
+    """For a viewer of a stream of `bps` bits a second. slow: it has been found so."""
     up, down = SKB_OVERHEAD
     in_kernel = bps // 8 * age_max_us // (IN_KERNEL_SHARE * 1_000_000) * up // down
     unsent = bps // 8 * UNSENT_US // 1_000_000
     return Buffers(
         min(max(in_kernel, BUFFER_BYTES_MIN), BUFFER_BYTES_MAX),
-        min(max(unsent, UNSENT_BYTES_MIN), UNSENT_BYTES_MAX),
+        UNSENT_BYTES_SLOW if slow else min(max(unsent, UNSENT_BYTES_MIN), UNSENT_BYTES_MAX),
     )
 
 

@@ -27,10 +27,13 @@ SHARED_FRAME_BYTES_MIN = 8 << 10
 SHARED_TOTAL_BYTES_MIN = 1536 << 10
 
 # struct tcp_info, linux/tcp.h
-TCP_INFO_BYTES = 152
+TCP_INFO_BYTES = 232
+SND_MSS = slice(16, 20)
 BYTES_ACKED = slice(120, 128)
 MIN_RTT = slice(148, 152)
+SND_WND = slice(228, 232)  # since Linux 5.4; before, nothing comes
 ROUND_TRIP_US_MAX = 100_000_000
+WINDOW_BYTES_MAX = 1 << 30
 
 TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; the socket module has no name for it before Python 3.12
 
@@ -141,6 +144,13 @@ class TcpOutlet:
         """The shortest that the kernel has seen lately: what the way takes when nothing waits on it."""
         found = int.from_bytes(self._tcp_info[MIN_RTT], sys.byteorder)
         return found if found < ROUND_TRIP_US_MAX else 0  # none has been seen
+
+    @property
+    def window_bytes(self) -> int:
+        """How much may be on its way to the peer when a segment is sent: of one segment no part is sent."""
+        info = self._tcp_info
+        window, segment = (int.from_bytes(info[field], sys.byteorder) for field in (SND_WND, SND_MSS))
+        return window - segment if info[SND_WND] else WINDOW_BYTES_MAX
 
     @property
     def _tcp_info(self) -> bytes:

@@ -70,6 +70,7 @@ class UdpOutlet:
     kernel_bytes = 0  # that are known of
     unfinished_bytes = 0
     round_trip_us = 0
+    window_bytes = 1 << 30
 
     def __init__(self, ports: "UdpPorts", ways: tuple[UdpWay | None, ...]) -> None:
         self.ways = ways

@@ -97,13 +97,15 @@ class Viewer:
     id: short, for figures and log. channels: of RTP and RTCP in `$` frames, by track; None for one that it did not
     set up. offset: of its numbers at the frame it took last. frames_dropped: left out for it by drops;
     unlogged_drops: of these, not yet in the log. room_bytes: how much it is to be given at once when it is behind.
+    opened_us: when its ticket was asked for. slow: it has been behind, and has not kept up since.
     reception: what it has reported. transport: as figures name it.
     """
 
     __slots__ = (
         "_bytes", "_frames", "_given", "_last", "_opened_bytes", "_rtp", "channels", "connected_us", "flow",
-        "frames_dropped", "framing", "id", "lane", "number", "offset", "outlet", "owner", "paused", "peer",
-        "reception", "room_bytes", "spliced", "splices", "stream", "transport", "unlogged_drops", "user_agent",
+        "frames_dropped", "framing", "id", "lane", "number", "offset", "opened_us", "outlet", "owner", "paused",
+        "peer", "reception", "room_bytes", "slow", "spliced", "splices", "stream", "transport", "unlogged_drops",
+        "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +136,8 @@ class Viewer:
         self._last: FrameMark | None = None
         self._given = Given()  # by ticket
         self._opened_bytes = 0
+        self.opened_us = now_us
+        self.slow = False
         self._frames = self._bytes = 0  # less what its lane had been sent when it came
         self._rtp = [(0, 0)] * TRACKS_MAX  # likewise
 
@@ -211,9 +215,10 @@ class Viewer:
             return 0
         return now_us - last.time_us if self.behind else last.age_us
 
-    def opened(self) -> None:
+    def opened(self, now_us: int) -> None:
         """It has a new ticket."""
         self._opened_bytes = self.bytes_sent
+        self.opened_us = now_us
 
     def given_since_us(self, arrived_bytes: int) -> int | None:
         """When it was given the first byte behind these; None if it was given none."""

@@ -215,3 +215,70 @@ def test_how_far_a_stalled_viewer_is_behind_can_be_told_at_any_time(bench: Bench
     assert (viewer.behind, viewer.frames_behind, viewer.frames_dropped) == (True, 10, 0)
     assert viewer.age_us(bench.now_us) == bench.now_us - viewer.last.time_us
     assert (viewer_of(other).behind, viewer_of(other).frames_behind) == (False, 0)
+
+
+def slow_one(bench: Bench) -> Peer:
+    """A viewer that has been behind, has read everything, and whose gate is not open yet."""
+    (slow,) = live_ones(bench, 1)
+    bench.to_live(packets=700)
+    bench.to_live()
+    bench.heard(ReadStop)
+    return slow
+
+
+def test_a_slow_viewer_whose_window_is_shut_is_given_nothing(bench: Bench) -> None:
+    slow = slow_one(bench)
+    slow.outlet.window = -1
+    while slow.read(bench.fanout):
+        pass
+    viewer = viewer_of(slow)
+    for _ in range(AGE_MAX_US // LOOK_WAITING_US - 1):
+        at(bench, bench.now_us + LOOK_WAITING_US)
+        assert not bench.said
+    slow.outlet.window = 0
+    at(bench, bench.now_us + LOOK_WAITING_US)
+    assert bench.heard(ReadStart).viewer == viewer.number
+
+
+def test_that_a_window_has_been_opened_may_not_have_been_heard(bench: Bench) -> None:
+    slow = slow_one(bench)
+    slow.outlet.window = -1
+    while slow.read(bench.fanout):
+        pass
+    viewer = viewer_of(slow)
+    assert viewer.last is not None
+    at(bench, viewer.last.came_us + AGE_MAX_US + LOOK_WAITING_US)
+    assert bench.heard(ReadStart).viewer == viewer.number
+
+
+def test_a_frame_that_comes_late_finds_out_whether_a_slow_viewer_is_still_ready(bench: Bench) -> None:
+    slow = slow_one(bench)
+    while slow.read(bench.fanout):
+        pass
+    at(bench, bench.now_us + LOOK_WAITING_US)
+    start = bench.heard(ReadStart)
+    first = bench.source.frame(packets=1)
+    bench.fanout.deliver(first.addressed(tickets=(start.ticket,)), first.data)
+    at(bench, bench.now_us + AGE_MAX_US * 2 // 5 + 1)
+    second = bench.source.frame(sync=True)
+    bench.fanout.deliver(second.addressed(tickets=(start.ticket,)), second.data)
+    assert bench.heard(ReadStop).after == (1, first.message.number)
+
+
+def test_the_kernel_holds_nothing_unsent_of_who_is_slow_until_he_has_kept_up(bench: Bench) -> None:
+    slow = slow_one(bench)
+    assert viewer_of(slow).slow
+    assert slow.outlet.fitted[-1] == 1
+    while slow.read(bench.fanout):
+        pass
+    at(bench, bench.now_us + LOOK_WAITING_US)
+    start, start_us = bench.heard(ReadStart), bench.now_us
+    frame = bench.source.frame()
+    bench.fanout.deliver(frame.addressed(tickets=(start.ticket,), live=(start.ticket,)), frame.data)
+    for _ in range(4):
+        assert viewer_of(slow).slow or bench.now_us >= start_us + AGE_MAX_US
+        while slow.read(bench.fanout):
+            pass
+        at(bench, bench.now_us + LOOK_READING_US)
+    assert not viewer_of(slow).slow
+    assert slow.outlet.fitted[-1] > 1

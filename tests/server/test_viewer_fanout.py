@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from common.errors import MessageError
 from common.messages import Ended, Forget, ReadStart, ReadStop
+from server.fanout import LOOK_WAITING_US
 from server.flow import Gate
 from server.frame_buffers import Framing
 from server.viewers import USER_AGENT_MAX
@@ -398,7 +399,9 @@ class Simulation(RuleBasedStateMachine):
             self.to_muxer(100)
             self.to_server(100)
             for peer in self.bench.peers:
-                going = bool(peer.read(self.bench.fanout)) or going
+                going = bool(peer.read(self.bench.fanout)) or viewer_of(peer).behind or going
+            self.bench.now_us += LOOK_WAITING_US
+            self.bench.fanout.tick()
         last = (self.epoch, self.muxer.source.number - 1)
         for peer in self.bench.peers:
             assert viewer_of(peer).flow.gate is Gate.LIVE

@@ -2,6 +2,7 @@
 
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import TypeVar
 
 from common.messages import Message, ReadStart
@@ -18,16 +19,29 @@ SEND_BUFFER_BYTES = 4608  # the kernel's least: every large frame is sent in par
 
 
 class SmallOutlet(TcpOutlet):
-    """Its buffer stays as it is; the way of a socket pair takes no time."""
+    """Its buffer stays as it is; a socket pair takes no time, and its window is what a test says.
 
-    __slots__ = ()
+    fitted: what the kernel was to hold unsent.
+    """
+
+    __slots__ = ("fitted", "window")
+
+    def __init__(self, sock: socket.socket, on_blocked: Callable[[], None]) -> None:
+        super().__init__(sock, on_blocked)
+        self.fitted: list[int] = []
+        self.window = 1 << 30
 
     @property
     def round_trip_us(self) -> int:
         return 0
 
+    @property
+    def window_bytes(self) -> int:
+        return self.window
+
     def fit(self, buffer_bytes: int, unsent_bytes: int) -> None:
         assert buffer_bytes > unsent_bytes > 0
+        self.fitted.append(unsent_bytes)
 
 
 class Peer:
