@@ -16,6 +16,7 @@ from server.auth import Accounts
 from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
+from server.limits import Addresses, Allowance, peer_host
 from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
@@ -62,6 +63,7 @@ class Services:
         self.ports = ports
         self.log = log
         self.accounts = accounts
+        self.addresses = Addresses()
         self.tunnels: TunnelEnds
 
 
@@ -99,7 +101,8 @@ class Connection:
         self._progress_us = now_us()
         self._held_until_us: int | None = None
         self._held_word = b""
-        self._connected_us = self._progress_us
+        self._allowance = Allowance()
+        self.connected_us = self._progress_us
         self.outlet = TcpOutlet(sock, self._update) if tls is None else TlsOutlet(sock, self._update, tls)
         services.poller.add(self._fd, READ, self._on_events)
 
@@ -155,6 +158,13 @@ class Connection:
         """Whether nothing that the client says is acted on for a while."""
         return self._held_until_us is not None
 
+    def spend(self, requests: int = 0, input_bytes: int = 0) -> None:
+        """The client has said so much; what is too much for a second waits for the next."""
+        self._allowance.spend(requests, input_bytes)
+        if self._allowance.spent and not self.held:
+            self.services.counters.connections_held += 1
+            self._held_until_us = 0
+
     def refuse_login(self, answer: bytes) -> None:
         """Send this when the client has waited for LOGIN_REFUSAL_US, and act on nothing until then."""
         self.services.log.info("login_failed", peer=self.peer)
@@ -197,6 +207,7 @@ class Connection:
 
     def sweep(self, now: int) -> None:
         """Once a second: has anything been waited for too long?"""
+        self._allowance.renew()
         outlet = self.outlet
         if not outlet.kernel_bytes:
             self._progress_us = now
@@ -209,7 +220,7 @@ class Connection:
         elif (
             isinstance(outlet, TlsOutlet)
             and not outlet.channel.established
-            and now - self._connected_us >= HANDSHAKE_US_MAX
+            and now - self.connected_us >= HANDSHAKE_US_MAX
         ):
             self.services.counters.handshakes_failed += 1
             self.close("no handshake")
@@ -226,6 +237,7 @@ class Connection:
         elif self._held_until_us is not None and now >= self._held_until_us:
             self._held_until_us = None
             self.send(self._held_word)
+            self._held_word = b""
             if not self.closed:
                 self.drained()  # or let go: in both cases there may be something to do now
 
@@ -265,6 +277,7 @@ class Connection:
             data = self._socket.recv(RECEIVE_BYTES_MAX)
         except BlockingIOError:
             return
+        self.spend(input_bytes=len(data))
         if self.finishing_us is not None:
             if not data:
                 self.close("done")
@@ -350,8 +363,11 @@ class Listener:
             self._accepted(sock, address)
 
     def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        counters = self._services.counters
-        refused = len(self.connections) >= self._services.config.rtsp.connections_max
+        counters, limits = self._services.counters, self._services.config.rtsp
+        host, port = address[:2]
+        crowded = self._services.addresses.count(host) >= limits.connections_per_address_max
+        counters.addresses_crowded += crowded
+        refused = crowded or len(self.connections) >= limits.connections_max
         try:
             if refused and len(self._refused) >= REFUSED_MAX:
                 raise OSError(errno.EUSERS, "too many connections")
@@ -360,7 +376,6 @@ class Listener:
             counters.connections_refused += refused
             sock.close()
             return
-        host, port = address[:2]
         peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if refused:
             counters.connections_refused += 1
@@ -374,11 +389,11 @@ class Listener:
 
     def adopt(self, sock: socket.socket, peer: str, make: Maker | None = None) -> Connection:
         """A connection of this socket, as those that come by ours; make: of another kind."""
-        connection = (make or self._make)(sock, peer, lambda closed: self.connections.pop(closed, None))
+        connection = (make or self._make)(sock, peer, self._gone)
         self.connections[connection] = None
+        self._services.addresses.add(peer_host(peer))
         return connection
 
-
-def peer_host(peer: str) -> str:
-    """The address in "address:port"."""
-    return peer.rpartition(":")[0].strip("[]")
+    def _gone(self, connection: Connection) -> None:
+        if self.connections.pop(connection, connection) is None:
+            self._services.addresses.remove(peer_host(connection.peer))

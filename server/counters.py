@@ -10,6 +10,8 @@ class Counters(msgspec.Struct):
     logins_failed: with a wrong password; logins_barred: not looked at, for too many of them from an address;
     login_addresses_forgotten: more addresses than are counted.
     handshakes_failed: of TLS: with what is none, or not in time.
+    connections_held: said more in a second than is acted on in one. addresses_crowded: connections refused because
+    there were too many of their address.
     stale_frames: came for a ticket that had been shut. rtcp_ignored: came on an RTCP channel and was no RTCP.
     reports_of_others: report blocks on what the viewer is not sent. viewers_lowered: to key frames only, for loss.
     tunnels: over HTTP; tunnels_refused: their ends that found no other, or said no base64.
@@ -30,6 +32,8 @@ class Counters(msgspec.Struct):
     rtsp_errors: int = 0
     http_requests: int = 0
     http_errors: int = 0
+    connections_held: int = 0
+    addresses_crowded: int = 0
     handshakes_failed: int = 0
     logins_failed: int = 0
     logins_barred: int = 0

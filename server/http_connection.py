@@ -8,9 +8,10 @@ from common.clock import now_us
 from common.messages import TunnelEnd
 from common.sample import Payload
 from server.auth import Login
-from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
+from server.connections import REQUEST_US_MAX, Connection, Services
 from server.frame_buffers import Framing
 from server.http_requests import Ask, Close, HttpDialogue, Send, Step, Topic, Tunnel, index_page
+from server.limits import peer_host
 from server.tls import TlsChannel
 from server.viewers import Viewer
 
@@ -103,7 +104,9 @@ class HttpConnection(Connection):
         """Do what the dialogue says; while replies wait in the socket, requests wait too."""
         requests = self._dialogue.requests
         while not (self.closed or self.finishing_us is not None or self.outlet.blocked or self.held):
+            before = self._dialogue.requests
             step = self._dialogue.next_step()
+            self.spend(self._dialogue.requests - before)
             if step is None:
                 break
             self._do(step)

@@ -9,8 +9,9 @@ from common.clock import now_us
 from common.sample import Payload
 from server import tunnel_text
 from server.auth import Login
-from server.connections import REQUEST_US_MAX, Connection, Services, peer_host
+from server.connections import REQUEST_US_MAX, Connection, Services
 from server.frame_buffers import Framing
+from server.limits import peer_host
 from server.rtsp_message import Response, encode
 from server.rtsp_state import Dialogue
 from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Session, Step
@@ -86,12 +87,13 @@ class RtspConnection(Connection):
         self._go_on()
 
     def overdue(self, now: int) -> bool:
-        """Whether a request does not come to its end, or no session comes at all."""
+        """Whether a request does not come to its end, or none comes, or in the end no session."""
         dialogue = self._dialogue
         if not dialogue.incomplete or dialogue.events != self._events_seen:
             self._events_seen = dialogue.events
             self._incomplete_since_us = now
-        if now - self._incomplete_since_us >= REQUEST_US_MAX:
+        since_us = self._incomplete_since_us if dialogue.requests else self.connected_us
+        if now - since_us >= REQUEST_US_MAX:
             return True
         idle_us = self.services.config.rtsp.session_timeout_s * 1_000_000
         return not dialogue.sessions and not dialogue.waiting and now - self._heard_us >= idle_us
@@ -161,7 +163,9 @@ class RtspConnection(Connection):
             if self.outlet.queued_bytes >= REPLIES_QUEUED_BYTES_MAX:
                 self.services.counters.reply_queues_full += 1
                 break
+            before = self._dialogue.requests
             step = self._dialogue.next_step()
+            self.spend(self._dialogue.requests - before)
             if step is None:
                 break
             self._do(step)

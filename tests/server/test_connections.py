@@ -20,10 +20,11 @@ from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.http_connection import HttpConnection
+from server.limits import INPUT_BYTES_A_SECOND_MAX, REQUESTS_A_SECOND_MAX
 from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
-from server.rtsp_connection import RtspConnection
+from server.rtsp_connection import REPLIES_QUEUED_BYTES_MAX, RtspConnection
 from server.sender_reports import SenderReports
 from server.tls import HANDSHAKE_US_MAX, TlsChannel
 from server.udp_backlog import Pacing
@@ -131,6 +132,99 @@ def test_an_rtsp_connection_without_a_session_does_not_stay(bench: Bench) -> Non
     assert connection.finishing_us is None
     connection.sweep(now_us() + 61_000_000)
     assert connection.finishing_us is not None
+
+
+def test_the_first_rtsp_request_must_come_soon(bench: Bench) -> None:
+    connection, far = bench.connect(RtspConnection)
+    bench.exchange(far, b"$\x01\x00\x04ping")
+    connection.sweep(now_us() + REQUEST_US_MAX - 2_000_000)
+    assert connection.finishing_us is None
+    connection.sweep(now_us() + REQUEST_US_MAX)
+    assert connection.finishing_us is not None
+    assert bench.counters.connections_overdue == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_bytes", "answer"),
+    [
+        (RtspConnection, b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", b"RTSP/1.0 200"),
+        (HttpConnection, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 503"),
+    ],
+)
+def test_more_requests_than_a_second_has_wait_for_the_next(
+    bench: Bench, kind: type[RtspConnection | HttpConnection], request_bytes: bytes, answer: bytes
+) -> None:
+    connection, far = bench.connect(kind)
+    far.setblocking(False)
+    bench.exchange(far, request_bytes * (2 * REQUESTS_A_SECOND_MAX + 10))
+    data = read(bench, far)
+    assert data.count(answer) in (REQUESTS_A_SECOND_MAX - 1, REQUESTS_A_SECOND_MAX)  # the last one's may wait
+    assert bench.counters.connections_held == 1
+    for _ in range(2):
+        connection.sweep(now_us())
+        data += read(bench, far)
+    assert data.count(answer) == 2 * REQUESTS_A_SECOND_MAX + 10
+    assert not connection.held
+
+
+def read(bench: Bench, far: socket.socket) -> bytes:
+    """All that the near end sends."""
+    data = b""
+    for _ in range(10):
+        bench.turn()
+        try:
+            data += far.recv(1 << 20)
+        except BlockingIOError:
+            pass
+    return data
+
+
+def test_more_input_than_a_second_has_waits_for_the_next(bench: Bench) -> None:
+    connection, far = bench.connect(RtspConnection)
+    bench.exchange(far, SETUP)
+    far.setblocking(False)
+    flood = b"$\x01\x00\x04ping" * (INPUT_BYTES_A_SECOND_MAX // 4)
+    sent = 0
+    for _ in range(200):
+        try:
+            sent += far.send(flood[sent : sent + 65536])
+        except BlockingIOError:
+            pass
+        bench.turn()
+        if connection.held:
+            break
+    assert connection.held
+    assert bench.counters.rtcp_ignored < sent / 8, "some of it waits"
+    connection.sweep(now_us())
+    assert not connection.closed
+
+
+def test_a_client_that_never_reads_its_answers_is_not_read_either(bench: Bench) -> None:
+    connection, far = bench.connect(RtspConnection)
+    connection.outlet.fit(8192, 4096)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    names = b"a\r\n" * 5000
+    request = b"GET_PARAMETER * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: %d\r\n\r\n%b" % (len(names), names)
+    far.setblocking(False)
+    sent = 0
+    for _ in range(100):
+        try:
+            sent += far.send((request * 15)[sent:])
+        except BlockingIOError:
+            pass
+        bench.turn()
+        if bench.counters.reply_queues_full:
+            break
+    assert bench.counters.reply_queues_full == 1
+    assert connection.outlet.queued_bytes < REPLIES_QUEUED_BYTES_MAX + len(request)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    data = b""
+    for _ in range(50):
+        connection.sweep(now_us())
+        data += read(bench, far)
+        if data.count(b"RTSP/1.0 451") == sent // len(request):
+            break
+    assert data.count(b"RTSP/1.0 451") == sent // len(request), "it is, when it has"
 
 
 def test_a_session_does_not_end_while_its_connection_is_there(bench: Bench) -> None:

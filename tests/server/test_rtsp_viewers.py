@@ -221,10 +221,10 @@ def test_errors_end_one_connection_only(server: ServerProcess, muxer: FakeMuxer)
         assert [number for _, number in judge.frames] == list(range(11))
 
 
-def test_a_client_that_never_reads_its_answers_is_not_read_either(server: ServerProcess) -> None:
+def test_a_client_that_only_asks_is_not_read_for_ever(server: ServerProcess) -> None:
     with socket.create_connection(("127.0.0.1", server.rtsp_port), timeout=2) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-        client.settimeout(1)
+        client.settimeout(0.5)
         request = b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n" * 1000
         sent = 0
         try:
@@ -235,11 +235,9 @@ def test_a_client_that_never_reads_its_answers_is_not_read_either(server: Server
         assert sent < 64 << 20
         answers = 0
         client.settimeout(5)
-        while answers < 200_000:
+        while answers < 150:
             answers += client.recv(65536).count(b"CSeq: 1")
-            if answers >= sent // len(request) * 999:
-                break
-    until(lambda: server.counter("reply_queues_full") > 0, 5, "the full queue to be counted")
+    until(lambda: server.counter("connections_held") > 0, 5, "it to be counted")
 
 
 def test_the_figures(server: ServerProcess, muxer: FakeMuxer) -> None:

@@ -87,6 +87,22 @@ def test_more_connections_than_allowed_are_told_so() -> None:
         until(lambda: server.counter("connections_refused") >= 1, 5, "the refusal to be counted")
 
 
+def test_more_connections_of_one_address_than_allowed() -> None:
+    with ServerProcess("cam", sections={"rtsp": {"connections_per_address_max": 2}}) as server:
+        held = [socket.create_connection(("127.0.0.1", port)) for port in (server.rtsp_port, server.http_port)]
+        until(lambda: server.counter("connections") == 2, 10, "both to be there")
+        status = b""
+        with socket.create_connection(("127.0.0.1", server.http_port), timeout=10) as third:
+            while piece := third.recv(4096):
+                status += piece
+        assert status.startswith(b"HTTP/1.1 503 ")
+        until(lambda: server.counter("addresses_crowded") == 1, 5, "the refusal to be counted")
+        held.pop().close()
+        until(lambda: server.counter("connections") == 1, 10, "a place to be free")
+        assert get(server, "/healthz")[0] == 503  # there is no muxer
+        held.pop().close()
+
+
 def test_no_descriptors_left() -> None:
     with ServerProcess("cam") as server:
         until(lambda: server.supervisor.report, 10, "a report")
