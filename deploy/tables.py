@@ -10,7 +10,7 @@ from common.figures import InstanceFigures
 _VIEWERS_SHOWN_MAX = 50
 _NUMBERS = frozenset({
     "pid", "CPU", "memory", "up", "restarts", "fps", "Mbit/s", "sync", "viewers", "lost", "age", "frames",
-    "dropped", "sent", "for",
+    "dropped", "loss", "sent", "for",
 })  # fmt: skip
 
 
@@ -33,8 +33,10 @@ def show(figures: InstanceFigures, console: Console) -> None:
     if not shown:
         console.print("no viewers")
         return
-    _print(console, "viewers", ["stream", "peer", "by", "state", "age", "frames", "dropped", "sent", "for"], [
+    columns = ["stream", "peer", "by", "state", "age", "frames", "dropped", "loss", "sent", "for"]
+    _print(console, "viewers", columns, [
         [v.stream, v.peer, v.transport, v.state, f"{v.age_ms:.0f} ms", str(v.frames_sent), str(v.frames_dropped),
+         "-" if v.loss_percent is None else f"{v.loss_percent:.1f} %",
          f"{v.bytes_sent / 1e6:.1f} MB", _duration(v.connected_s)]
         for v in shown
     ])  # fmt: skip

@@ -9,7 +9,6 @@ import base64
 import binascii
 
 COOKIE_CHARACTERS_MAX = 200
-UNDECODED_BYTES_MAX = 64 << 10
 HEAD = (
     b"HTTP/1.0 200 OK\r\nServer: framegate\r\nConnection: close\r\nCache-Control: no-store\r\n"
     b"Pragma: no-cache\r\nContent-Type: application/x-rtsp-tunnelled\r\n\r\n"

@@ -234,7 +234,19 @@ class TestTables:
 
     def test_everything_is_in_it(self) -> None:
         viewer = ViewerFigures(
-            "1", "door", "rtsp-tcp", "10.0.0.7:4", "VLC", "reading", 12.4, 100, 3, 1, 5_500_000, 7300
+            "1",
+            "door",
+            "rtsp-tcp",
+            "10.0.0.7:4",
+            "VLC",
+            "reading",
+            12.4,
+            100,
+            3,
+            1,
+            5_500_000,
+            7300,
+            loss_percent=1.25,
         )
         text = self.shown(
             InstanceFigures(
@@ -252,7 +264,7 @@ class TestTables:
         streams = [" ".join(line.split()) for line in text.splitlines() if line.startswith("door")]
         assert streams == [
             "door camera:0 live h264 aac 1280×720 25 4.00 2.0 s 1 5",
-            "door 10.0.0.7:4 rtsp-tcp reading 12 ms 100 3 5.5 MB 2:01 h",
+            "door 10.0.0.7:4 rtsp-tcp reading 12 ms 100 3 1.2 % 5.5 MB 2:01 h",
         ]
 
     def test_what_comes_from_outside_cannot_steer_the_terminal(self) -> None:
