@@ -137,7 +137,9 @@ def _next_rtp(last: Mark, offset: Offset, frame: Numbered, track: int) -> RtpOff
 def _passed(last: Mark, frame: Numbered, track: int) -> int:
     """The ticks of a track's clock from one frame to the other."""
     rate_hz = frame.rates_hz[track]
-    return ticks(frame.time_us, rate_hz) - ticks(last.time_us, rate_hz)
+    passed = ticks(frame.time_us, rate_hz) - ticks(last.time_us, rate_hz)
+    # The clock of TS is one of sending: it goes on even where sound is sent behind a later picture.
+    return passed if frame.payload == Payload.NATIVE else max(passed, 0)
 
 
 def renumbered(data: Buffer, frame: Numbered, offset: Offset, channel: int = 0) -> Buffer:

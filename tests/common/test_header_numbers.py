@@ -88,6 +88,14 @@ def test_another_muxer_changes_nothing_for_the_viewer(offset: Offset, clock_base
     assert next_offset(mark(frame), changed, new.frame().message) == changed
 
 
+def test_another_muxer_never_turns_a_ts_clock_back() -> None:
+    """Its first frame may be sound that is sent behind a later picture."""
+    last = FrameSource(epoch=1, ssrc=5).frame(sync=True, time_us=1_000_000)
+    frame = FrameSource(epoch=2, ssrc=6, clock_base=77).frame(sync=True, time_us=980_000)
+    changed = next_offset(mark(last), NONE, frame.message)
+    assert (frame.message.clock + changed.of(0).clock) % (1 << 32) == last.message.clock
+
+
 def native(track: int, sequences: tuple[int, int], time_us: int, epoch: int = 1, ssrc: int = 5) -> FrameMessage:
     """A frame of three packets, on clocks that begin with the muxer's life."""
     clocks = time_us * 9 // 100 + 77 * epoch, time_us * 48 // 1000 + 99 * epoch

@@ -14,7 +14,7 @@ from tests.support import check_picture, players
 from tests.support.check_picture import CheckClip
 from tests.support.decoding import TICKS_90K, Unit, units
 from tests.support.file_times import check_distances, check_times
-from tests.support.instance import Instance
+from tests.support.instance import PATIENT, Instance
 
 pytestmark = pytest.mark.interop
 
@@ -28,7 +28,7 @@ URLS = [(stream, transport) for stream in ("file", "test") for transport in TRAN
 
 @pytest.fixture(scope="module")
 def instance(clip: CheckClip) -> Iterator[Instance]:
-    with Instance(f"file=mock:{clip.path}", "test=test:size=320x240,fps=25") as running:
+    with Instance(f"file=mock:{clip.path}", "test=test:size=320x240,fps=25", config=PATIENT) as running:
         running.wait_live("file", "test")
         yield running
 

@@ -9,7 +9,7 @@ import pytest
 from capture.recent import RECENT_US
 from tests.support import check_picture, judge
 from tests.support.check_picture import CheckClip
-from tests.support.instance import Instance
+from tests.support.instance import PATIENT, Instance
 from tests.support.viewers import HttpViewer, RtspViewer, Viewer
 from tests.support.wait import until
 
@@ -18,7 +18,7 @@ BACK_WITHIN_S = 10.0
 
 @pytest.fixture(scope="module")
 def instance(clip: CheckClip) -> Iterator[Instance]:
-    with Instance(f"cam=mock:{clip.path}", "test=test:size=320x240,fps=25") as running:
+    with Instance(f"cam=mock:{clip.path}", "test=test:size=320x240,fps=25", config=PATIENT) as running:
         running.wait_live("cam", "test")
         yield running
 
@@ -87,7 +87,7 @@ def test_there_are_pictures_again_soon(instance: Instance, role: str) -> None:
 def test_a_muxer_that_comes_back_is_given_what_it_missed(tmp_path: Path) -> None:
     """A sync point every ten seconds only: a muxer that had to wait for one would take five, on average."""
     clip = check_picture.make(tmp_path / "long.mp4", sync_every=250, b_pictures=2, audio=True)
-    with Instance(f"cam=mock:{clip.path}") as instance:
+    with Instance(f"cam=mock:{clip.path}", config=PATIENT) as instance:
         with RtspViewer(instance.rtsp("cam")) as viewer:
             viewer.wait_bytes(100_000)
             kill_and_wait(instance, "muxer")
@@ -113,7 +113,7 @@ def test_a_reconnecting_viewer_plays_after_the_server(instance: Instance, clip: 
 
 
 def test_viewers_of_other_servers_stay(clip: CheckClip) -> None:
-    with Instance(f"cam=mock:{clip.path}", servers=2) as instance:
+    with Instance(f"cam=mock:{clip.path}", servers=2, config=PATIENT) as instance:
         viewers = [RtspViewer(instance.rtsp("cam")) for _ in range(8)]  # the kernel shares them out
         try:
             for viewer in viewers:
@@ -140,7 +140,7 @@ def test_viewers_of_other_servers_stay(clip: CheckClip) -> None:
 
 
 def test_viewers_of_other_streams_see_nothing(clip: CheckClip) -> None:
-    with Instance(f"a=mock:{clip.path}", f"b=mock:{clip.path}") as instance:
+    with Instance(f"a=mock:{clip.path}", f"b=mock:{clip.path}", config=PATIENT) as instance:
         instance.wait_live("a", "b")
         with RtspViewer(instance.rtsp("b")) as viewer:
             viewer.wait_bytes(100_000)
@@ -151,7 +151,7 @@ def test_viewers_of_other_streams_see_nothing(clip: CheckClip) -> None:
 
 
 def test_a_process_that_dies_again_and_again_is_started_again(clip: CheckClip) -> None:
-    with Instance(f"cam=mock:{clip.path}") as instance:
+    with Instance(f"cam=mock:{clip.path}", config=PATIENT) as instance:
         for _ in range(3):
             kill_and_wait(instance, "capture")
         instance.wait_live("cam")

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import decoding, judge
 from tests.support.check_picture import CheckClip
-from tests.support.instance import Instance
+from tests.support.instance import PATIENT, Instance
 from tests.support.viewers import HttpViewer, RtspViewer, Viewer
 
 STREAMS = ("short", "test", "slow")
@@ -19,7 +19,7 @@ def watched(short_clip: CheckClip) -> dict[tuple[str, str], Viewer]:
         "slow=test:size=320x240,fps=2,tone=off",
     ]
     viewers: dict[tuple[str, str], Viewer] = {}
-    with Instance(*sources) as instance:
+    with Instance(*sources, config=PATIENT) as instance:
         instance.wait_live(*STREAMS)
         try:
             for name in STREAMS:
