@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.bench.run import Run
 
+WHOLE = 0.8  # of the bit rate: what is left out beyond that makes a server look cheap
 CORES = "CPU cores, all processes of the server"
 
 
@@ -21,8 +22,10 @@ def plot(runs: Sequence[Run], servers: Sequence[str], path: Path) -> None:
     matplotlib: Any = importlib.import_module("matplotlib")
     matplotlib.use("Agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
-    loads = [run for run in runs if run.case.row == "load" and run.cores is not None and run.figures["joined"]]
-    streams = [run for run in runs if run.case.row == "streams" and run.cores is not None]
+    most_bps = max((run.spread("bitrate_bps", "p50") or 0.0 for run in runs), default=0.0)
+    whole = [run for run in runs if run.cores is not None and _is_whole(run, most_bps)]
+    loads = [run for run in whole if run.case.row == "load"]
+    streams = [run for run in whole if run.case.row == "streams"]
     transports = list(dict.fromkeys(run.case.transport for run in loads))
     count = len(transports) + bool(streams)
     if not count:
@@ -48,6 +51,12 @@ def plot(runs: Sequence[Run], servers: Sequence[str], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _is_whole(run: Run, most_bps: float) -> bool:
+    """Whether all its viewers were there and were given the stream: else it says nothing of what so many cost."""
+    given_bps = run.spread("bitrate_bps", "p50") or 0.0
+    return bool(run.figures["joined"] == run.case.viewers and given_bps >= WHOLE * most_bps)
 
 
 def _line(panel: Any, label: str, points: Iterable[tuple[int, float]], **style: object) -> None:
