@@ -19,6 +19,10 @@ def source_of(spec: SourceSpec, settings: Stream, programs_at: str) -> Source:
         case CameraSpec():
             from capture.camera import CameraSource
 
+            if settings.sound:
+                from capture.sound import WithSound
+
+                return WithSound(CameraSource(spec, settings), settings.sound)
             return CameraSource(spec, settings)
         case UrlSpec() | CommandSpec():
             from capture.live import LiveSource

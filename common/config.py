@@ -20,6 +20,7 @@ from common.sample import Payload
 
 STREAMS_MAX = 500
 PROCESSES_MAX = 64
+SOUND_CHARACTERS_MAX = 100
 CAMERA_CONTROLS_MAX = 64
 CPUS_MAX = 4096
 USERS_MAX = 1000
@@ -142,7 +143,8 @@ class Stream(Section, frozen=True):
     `payload` is what its plain URL gives: MPEG-TS, or each track in its own RTP format; `/ts` and `/native` behind
     the URL give either. `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it.
     `format` chooses among the camera's own; "auto" prefers what needs no encoding. `mjpeg`: of a
-    camera or file, encoded to H.264 or passed through, for native RTP only. `controls`: the camera's, by name.
+    camera or file, encoded to H.264 or passed through, for native RTP only. `sound`: an ALSA
+    device beside a camera. `controls`: the camera's, by name.
     """
 
     source: str
@@ -153,6 +155,7 @@ class Stream(Section, frozen=True):
     fps: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0
     format: Literal["auto", "h264", "h265", "mjpeg", "raw"] = "auto"
     mjpeg: Literal["encode", "pass"] = "encode"
+    sound: Annotated[str, msgspec.Meta(max_length=SOUND_CHARACTERS_MAX)] = ""
     controls: Annotated[dict[str, bool | int | str], msgspec.Meta(max_length=CAMERA_CONTROLS_MAX)] = {}
     encode: Encode = Encode()
 

@@ -42,9 +42,11 @@ def check(config: settings.Config) -> None:
     """Check what the types of the settings cannot say. Raises SettingsError with the key path."""
     for name, stream in config.streams.items():
         try:
-            source_spec.parse(stream.source)
+            spec = source_spec.parse(stream.source)
         except SettingsError as error:
             raise SettingsError(f"{error} - at `$.streams.{name}.source`") from None
+        if stream.sound and not isinstance(spec, source_spec.CameraSpec):
+            raise SettingsError(f"only a camera has sound beside it - at `$.streams.{name}.sound`")
     cores = os.sched_getaffinity(0)
     for role in ("capture", "muxer", "server"):
         strangers = sorted(set(getattr(config.limits, role).cpus) - cores)

@@ -112,6 +112,8 @@ class TestCheck:
             ("[rtsp]\nprot = 1", "Object contains unknown field `prot` - at `$.rtsp`"),
             ("[streams.b]\nsource = 'b'",
              f"'b' is no source: it is one of {SOURCES} - at `$.streams.b.source`"),
+            ("[streams.b]\nsource = 'test:'\nsound = 'hw:0'",
+             "only a camera has sound beside it - at `$.streams.b.sound`"),
             ("x", "not TOML: Expected '=' after a key in a key/value pair (at end of document)"),
         ],
     )  # fmt: skip
