@@ -17,7 +17,8 @@ from tests.support.kernel_box import KernelBox
 
 HERE = Path(__file__).parent
 BOOT_S = 150.0  # until the first report, on a busy machine
-TEST_S = 150.0  # one test, inside; its own limit there is shorter
+TEST_S = 120.0  # one test, inside, where it sets no limit of its own
+REPORT_S = 30.0  # for the word of it to come out
 _INSIDE = kernel_box.MARK in os.environ
 
 
@@ -29,7 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if missing:
             item.add_marker(pytest.mark.skip(reason=missing))
         if not _INSIDE:
-            item.add_marker(pytest.mark.timeout(BOOT_S + TEST_S + 30))
+            item.stash[_LIMIT_S] = _limit_s(item)
+            item.add_marker(pytest.mark.timeout(BOOT_S + _limit_s(item) + 2 * REPORT_S), append=False)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -49,6 +51,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _ours(item: pytest.Item) -> bool:
     return HERE in item.path.parents
+
+
+def _limit_s(item: pytest.Item) -> float:
+    """How long it may take, inside."""
+    own = item.get_closest_marker("timeout")
+    return float(own.args[0]) if own else TEST_S
 
 
 class _Remote:
@@ -71,7 +79,7 @@ class _Remote:
     def run(self, item: pytest.Item) -> None:
         """Report `item` as the box does."""
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self._until_s = max(self._until_s, time.monotonic() + TEST_S)
+        self._until_s = max(self._until_s, time.monotonic() + item.stash[_LIMIT_S] + REPORT_S)
         while not self._fault:
             report = self._next()
             if report is None:
@@ -107,3 +115,4 @@ class _Remote:
 
 
 _REMOTE = pytest.StashKey[_Remote]()
+_LIMIT_S = pytest.StashKey[float]()

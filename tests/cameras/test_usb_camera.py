@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
@@ -14,10 +13,9 @@ from capture.camera import CameraSource
 from capture.v4l2 import cameras
 from common.errors import SourceError
 from common.sample import Codec, Sample
-from tests.support import check_picture, usb_camera
+from tests.support import camera_formats, usb_camera
+from tests.support.camera_formats import mjpeg, yuyv
 from tests.support.camera_life import next_sample, opened, read_until, source_of, until_fault
-from tests.support.decoding import units
-from tests.support.media_files import media_file, packets
 from tests.support.usb_camera import UsbCamera
 from tests.support.usb_descriptors import BRIGHTNESS, CONTRAST, Format
 from tests.support.wait import until
@@ -29,19 +27,7 @@ MB = 1 << 20
 @pytest.fixture(scope="module")
 def h264(tmp_path_factory: pytest.TempPathFactory) -> Format:
     """Check pictures, a sync point every 10."""
-    path = tmp_path_factory.mktemp("camera") / "camera.mp4"
-    check_picture.make(path, pictures=60, sync_every=10, width=160, height=128, fps=15)
-    return Format("H264", 160, 128, 15, [unit.data for unit in units(path)])
-
-
-def mjpeg(fps: int = 15) -> Format:
-    path = media_file("a.mjpeg", "mjpeg", None)
-    return Format("MJPG", 160, 120, fps, [packet.data for packet in packets(path)], (5,))
-
-
-def yuyv(fps: int = 15) -> Format:
-    rows = [np.tile(np.array([luma, 100, luma, 160], np.uint8), 80 * 120) for luma in (60, 90, 120)]
-    return Format("YUYV", 160, 120, fps, [row.tobytes() for row in rows], (5,))
+    return camera_formats.h264(camera_formats.check_clip(tmp_path_factory.mktemp("camera")))
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ $b mount -t devtmpfs dev /root/dev
 $b mount -t tmpfs run /root/run
 $b mkdir -p /root/dev/pts /root/dev/shm /root/run/box/tmp
 $b mount -t devpts devpts /root/dev/pts
+$b ln -s /proc/self/fd /root/dev/fd
 $b mount -t tmpfs shm /root/dev/shm
 $b ip link set lo up
 $b cp /job.json /root@JOB@
@@ -142,7 +143,7 @@ def _initramfs(arguments: Sequence[str]) -> bytes:
     environment = {
         name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH")
     }
-    environment |= {MARK: "1", "HOME": "/run/box", "TMPDIR": "/run/box/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {MARK: "1", "HOME": "/run/box", "TMPDIR": "/run/box/tmp"}
     init = _INIT.replace("@JOB@", JOB).replace("@ROOT@", str(ROOT)).replace("@PYTHON@", sys.executable)
     archive = _Archive()
     for folder in ("bin", "dev", "proc", "root", "lower", "layer"):
