@@ -30,7 +30,7 @@ USER_NAME_PATTERN = r"^[^:\"\\\x00-\x1f\x7f]{1,64}$"  # what Basic and Digest ca
 REALM_PATTERN = r"^[^\"\\\x00-\x1f\x7f-\U0010ffff]{1,64}$"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Count = Annotated[int, msgspec.Meta(ge=1, le=PROCESSES_MAX)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=PROCESSES_MAX)]
 Ms = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 Patterns = Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=PATTERNS_MAX)]
 
@@ -75,14 +75,16 @@ class Tls(Section, frozen=True):
 
 
 class Processes(Section, frozen=True):
-    """How many processes of each role run. Captures are one a stream.
+    """How many processes of each role run; 0 chooses by the machine's cores. Captures are one a stream.
 
-    One that says nothing to the supervisor for `hung_after_ms` is killed and started again.
+    One that says nothing to the supervisor for `hung_after_ms` is killed and started again. A server that has been
+    replaced lives until its viewers have gone, `drain_max_s` at the longest.
     """
 
     muxers: Count = 1
     servers: Count = 1
     hung_after_ms: Annotated[int, msgspec.Meta(ge=2000, le=3_600_000)] = 10_000  # it speaks once a second
+    drain_max_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 3600
 
 
 class RoleLimits(Section, frozen=True):

@@ -14,8 +14,10 @@ Who says what, and on which socket:
     server  → muxer     Hello, Describe, ReadStart, ReadStop, Forget      DEALER → ROUTER, one a muxer
     muxer   → server    Welcome, Described, FrameMessage, Ended
     role    → supervisor   Ready, Report                                   DEALER → ROUTER "control"
+    supervisor → role   Reconfigure, and Drain for a server;   role → supervisor   Reconfigured
     server, cli → supervisor   FiguresRequest;   supervisor → them   Figures
     server  → server    TunnelEnd, and a descriptor      datagrams over a unix socket, one a server
+    cli → supervisor   Order;   supervisor → cli   Outcome
 
 Reading, stopping, and what is in flight
 ----------------------------------------
@@ -29,7 +31,7 @@ write sends `ReadStop(ticket, after)` naming the last frame it did take; what is
 then ignored by its number, and the muxer's cursor goes back to `after`, so nothing is lost or doubled.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -268,6 +270,45 @@ class Figures(Message, frozen=True, tag=43):
     json: Annotated[bytes, msgspec.Meta(max_length=FIGURES_BYTES_MAX)]
 
 
+class Reconfigure(Message, frozen=True, tag=44):
+    """supervisor → role: the settings file has changed, read it again. generation: of the settings, growing."""
+
+    generation: U63
+
+
+class Reconfigured(Message, frozen=True, tag=45):
+    """role → supervisor: this process works by the settings of `generation` now."""
+
+    name: ProcessName
+    pid: U32
+    generation: U63
+
+
+class Drain(Message, frozen=True, tag=46):
+    """supervisor → server: take no new connections; end when those that there are have gone."""
+
+
+class Order(Message, frozen=True, tag=47):
+    """cli → supervisor: take the settings anew, or run another number of processes of a role.
+
+    verb: "reload" (servers: replace every server process too) or "scale" (role, count).
+    """
+
+    request: U63
+    verb: Literal["reload", "scale"]
+    role: Literal["", "muxer", "server"] = ""
+    count: U16 = 0
+    servers: bool = False
+
+
+class Outcome(Message, frozen=True, tag=48):
+    """supervisor → cli: the order has been carried out, or has changed nothing. exit_code: `common.errors`."""
+
+    request: U63
+    exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    text: Text
+
+
 # ---- server → server ------------------------------------------------------------------------------------
 
 
@@ -287,5 +328,6 @@ class TunnelEnd(Message, frozen=True, tag=60):
 AnyMessage = (
     Announce | SampleMessage | SourceState | KeyFrameRequest
     | Hello | Welcome | Describe | Described | ReadStart | ReadStop | Forget | FrameMessage | Ended
-    | Ready | Report | FiguresRequest | Figures | TunnelEnd
+    | Ready | Report | FiguresRequest | Figures | Reconfigure | Reconfigured | Drain | Order | Outcome
+    | TunnelEnd
 )  # fmt: skip

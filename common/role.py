@@ -30,9 +30,10 @@ from common.errors import (
     SettingsError,
 )
 from common.figures import RoleFigures
-from common.messages import Figures, FiguresRequest, Ready, Report
+from common.messages import Drain, Figures, FiguresRequest, Ready, Reconfigure, Reconfigured, Report
 
 REPORT_INTERVAL_US = 1_000_000
+HEAR_INTERVAL_US = 100_000
 READY_WAIT_MS = 1000
 LAST_WORD_MS = 500
 GC_THRESHOLD = 50_000  # new objects before the collector looks
@@ -41,12 +42,21 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Role:
-    """One process in a role, until `close`."""
+    """One process in a role, until `close`.
 
-    def __init__(self, role: str, name: str, config: settings.Config) -> None:
+    config: the settings; `take_changes` says when others have come. draining: no new work is to be begun.
+    """
+
+    def __init__(self, role: str, name: str, config: settings.Config, config_file: str = "") -> None:
         self.role = role
         self.name = name
         self.config = config
+        self.draining = False
+        self._config_file = config_file
+        self._changed = False
+        self._generation = 0
+        self._answers: list[Figures] = []
+        self._hear_at_us = 0
         self.log = logs.logger()
         self.context: sockets.Context = zmq.Context()
         self.stopping = False
@@ -78,7 +88,10 @@ class Role:
         gc.set_threshold(GC_THRESHOLD)
 
     def tick(self, now_us: int, figures: Callable[[], RoleFigures]) -> None:
-        """Send the report when it is due."""
+        """Send the report when it is due, and hear what the supervisor says."""
+        if now_us >= self._hear_at_us:
+            self._hear_at_us = now_us + HEAR_INTERVAL_US
+            self._hear()
         if now_us >= self._report_at_us:
             self._report_at_us = now_us + REPORT_INTERVAL_US
             self._report(figures())
@@ -87,6 +100,16 @@ class Role:
         """The last report: why there will be no more. Waits a moment, so that it is heard before we are gone."""
         self._report(RoleFigures(fault=fault))
         self._linger_ms = LAST_WORD_MS
+
+    def take_changes(self) -> bool:
+        """Whether `config` has changed since the last call: work by it now, then say `reconfigured`."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def reconfigured(self) -> None:
+        """Tell the supervisor that this process works by the new settings."""
+        self.log.info("reconfigured", generation=self._generation)
+        self._tell(wire.encode(Reconfigured(self.name, os.getpid(), self._generation)))
 
     @property
     def control(self) -> sockets.Socket:
@@ -99,22 +122,15 @@ class Role:
 
     def figures_answers(self) -> list[Figures]:
         """The answers that have come since the last call."""
-        answers: list[Figures] = []
-        while (frames := sockets.receive(self._control)) is not None:
-            try:
-                message, _ = wire.decode(frames)
-            except MessageError as error:
-                self.log.debug("message_refused", sender="supervisor", reason=str(error))
-                continue
-            if isinstance(message, Figures):
-                answers.append(message)
+        self._hear()
+        answers, self._answers = self._answers, []
         return answers
 
     def close(self) -> None:
         """Release the sockets. The process is about to end."""
         signal.set_wakeup_fd(-1)
         self._control.close(self._linger_ms)
-        self.context.term()
+        self.context.destroy(linger=0)  # also what a loop has left open that could not begin: it must not wait
         self._wake_in.close()
         self._wake_out.close()
 
@@ -123,6 +139,31 @@ class Role:
 
     def _report(self, figures: RoleFigures) -> None:
         self._tell(wire.encode(Report(self.role, self.name, os.getpid(), msgspec.json.encode(figures))))
+
+    def _hear(self) -> None:
+        while (frames := sockets.receive(self._control)) is not None:
+            try:
+                message, _ = wire.decode(frames)
+            except MessageError as error:
+                self.log.debug("message_refused", sender="supervisor", reason=str(error))
+                continue
+            match message:
+                case Figures():
+                    self._answers.append(message)
+                case Reconfigure(generation):
+                    self._reconfigure(generation)
+                case Drain():
+                    self.draining = True
+
+    def _reconfigure(self, generation: int) -> None:
+        try:
+            self.config = settings.load(self._config_file)
+        except SettingsError as error:  # the supervisor has checked it: somebody else wrote there since
+            self.log.error("reconfigure_failed", reason=str(error))
+            return
+        self._generation = generation
+        self._changed = True
+        logs.configure(self.config.log.level, self.name)
 
     def _tell(self, frames: list[wire.Buffer]) -> bool:
         try:
@@ -140,7 +181,7 @@ def run(role: str, name: str, config_file: str, loop: Callable[[Role], None]) ->
         if not config.runtime_dir:
             raise SettingsError(f"{config_file}: name the supervisor's directory here: runtime_dir is empty")
         logs.configure(config.log.level, name)
-        shell = Role(role, name, config)
+        shell = Role(role, name, config, config_file)
         try:
             loop(shell)
         except SettingsError as error:

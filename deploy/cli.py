@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import tomli_w
@@ -20,7 +21,7 @@ from common.endpoints import control_endpoint
 from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, MessageError, SettingsError
 from common.figures import InstanceFigures
 from common.instance import default_directory
-from common.messages import Figures, FiguresRequest
+from common.messages import Figures, FiguresRequest, Message, Order, Outcome
 from deploy import supervisor, tables
 from deploy.effective import check, settle
 
@@ -30,6 +31,8 @@ ROLES = {
     "server": "one server: RTSP and HTTP viewers",
 }
 ANSWER_WAIT_MS = 3000
+ORDER_WAIT_MS = 600_000  # servers are replaced one after the other
+ORDER_COUNT_MAX = 65_535  # what the message can hold; far beyond what can be had
 _EXIT_INTERRUPTED = 130
 _WIDTH_OF_NO_TERMINAL = 160  # of a pipe or a file
 
@@ -112,9 +115,17 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--rtsp-port", type=int, metavar="PORT", help="RTSP port, 0 for a free one (default 8554)")
     serve.add_argument("--http-port", type=int, metavar="PORT", help="HTTP port, 0 for a free one (default 8080)")
     serve.add_argument(
-        "--muxers", type=int, metavar="N", help="muxer processes; streams are shared out (default 1)"
+        "--muxers",
+        type=_count,
+        metavar="N",
+        help="muxer processes; auto: by the cores (default 1)",
     )
-    serve.add_argument("--servers", type=int, metavar="N", help="server processes, on the same ports (default 1)")
+    serve.add_argument(
+        "--servers",
+        type=_count,
+        metavar="N",
+        help="server processes; auto: by the cores (default 1)",
+    )
     _add_runtime_dir(serve, "one instance's own directory")
     serve.set_defaults(run=_serve)
 
@@ -152,7 +163,36 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument("--json", action="store_true", help="as JSON, as /api/stats has it")
     _add_runtime_dir(stats, "the directory of the instance")
     stats.set_defaults(run=_stats)
+
+    reload = commands.add_parser(
+        "reload", help="let a running instance take its settings anew", allow_abbrev=False,
+        description="Let a running instance take its settings anew (as SIGHUP does): streams come, go and change, "
+        "and what no change concerns goes on. Waits until it is done. Settings that are wrong change nothing.",
+    )  # fmt: skip
+    reload.add_argument(
+        "--servers", action="store_true", help="replace every server process too, one by one; the old ones drain"
+    )
+    _add_runtime_dir(reload, "the directory of the instance")
+    reload.set_defaults(run=_reload)
+
+    scale = commands.add_parser(
+        "scale", help="run more, or fewer, muxers or servers", allow_abbrev=False,
+        description="Let a running instance have another number of muxer or server processes, until it ends or "
+        "the number in its settings changes.",
+    )  # fmt: skip
+    scale.add_argument("role", choices=["muxers", "servers"])
+    scale.add_argument("count", type=int, metavar="N")
+    _add_runtime_dir(scale, "the directory of the instance")
+    scale.set_defaults(run=_scale)
     return parser
+
+
+def _count(text: str) -> int:
+    """A number of processes; `auto` is 0, which is chosen by the cores."""
+    try:
+        return 0 if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
 
 
 def _add_runtime_dir(parser: argparse.ArgumentParser, what: str) -> None:
@@ -169,7 +209,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         "--servers": ("processes.servers", arguments.servers),
         "--runtime-dir": ("runtime_dir", arguments.runtime_dir),
     }
-    return supervisor.serve(settle(arguments.config, flags, arguments.sources), _say)
+    return supervisor.serve(lambda: settle(arguments.config, flags, arguments.sources), _say)
 
 
 def _say(text: str) -> None:
@@ -228,7 +268,7 @@ def user_lines(user: str, realm: str, password: str, *, basic_only: bool) -> str
 
 
 def _stats(arguments: argparse.Namespace) -> int:
-    text = ask_for_figures(Path(arguments.runtime_dir or default_directory()))
+    text = ask_for_figures(_directory(arguments))
     if arguments.json:
         print(text.decode())
     else:
@@ -238,26 +278,56 @@ def _stats(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _directory(arguments: argparse.Namespace) -> Path:
+    return Path(arguments.runtime_dir or default_directory())
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    return _order(arguments, Order(0, "reload", servers=arguments.servers))
+
+
+def _scale(arguments: argparse.Namespace) -> int:
+    roles: dict[str, Literal["muxer", "server"]] = {"muxers": "muxer", "servers": "server"}
+    return _order(arguments, Order(0, "scale", roles[arguments.role], min(arguments.count, ORDER_COUNT_MAX)))
+
+
+def _order(arguments: argparse.Namespace, order: Order) -> int:
+    """Give the order, wait until it has been carried out, and say how that went."""
+    directory = _directory(arguments)
+    outcome = _ask(directory, order, ORDER_WAIT_MS)
+    if not isinstance(outcome, Outcome):
+        raise FramegateError(f"the framegate in {directory} answers with something else: see its log")
+    out = sys.stderr if outcome.exit_code else sys.stdout
+    out.write(f"framegate: {outcome.text}\n")
+    return outcome.exit_code
+
+
 def ask_for_figures(directory: Path) -> bytes:
     """`/api/stats` of the instance in `directory`, JSON. Raises FramegateError where none answers."""
+    answer = _ask(directory, FiguresRequest(0), ANSWER_WAIT_MS)
+    if not isinstance(answer, Figures):
+        raise FramegateError(f"the framegate in {directory} answers with something else: see its log")
+    return answer.json
+
+
+def _ask(directory: Path, question: Message, wait_ms: int) -> Message:
+    """The answer of the instance in `directory`. Raises FramegateError where none comes."""
     nobody = f"no framegate runs in {directory}: start one (framegate serve), or name its --runtime-dir"
     context: sockets.Context = zmq.Context()
     control = sockets.control_client(context, control_endpoint(os.path.abspath(directory)))
     try:
         if not control.poll(ANSWER_WAIT_MS if os.path.exists(directory / "control") else 0, zmq.POLLOUT):
             raise FramegateError(nobody)
-        control.send_multipart(wire.encode(FiguresRequest(0)))
-        if not control.poll(ANSWER_WAIT_MS):
+        control.send_multipart(wire.encode(question))
+        if not control.poll(wait_ms):
             raise FramegateError(f"the framegate in {directory} does not answer: see its log")
-        answer = wire.decode(control.recv_multipart())[0]
+        answer: Message = wire.decode(control.recv_multipart())[0]
     except MessageError as error:
         raise FramegateError(f"the framegate in {directory} answers in another version: {error}") from None
     finally:
         control.close()
         context.term()
-    if not isinstance(answer, Figures):
-        raise FramegateError(f"the framegate in {directory} answers with something else: see its log")
-    return answer.json
+    return answer
 
 
 if __name__ == "__main__":

@@ -33,9 +33,22 @@ def settle(file: str | None, flags: Mapping[str, tuple[str, object]], sources: S
         streams = {name: settings.Stream(source=text) for name, text in name_sources([DEFAULT_SOURCE]).items()}
     if len(streams) > settings.STREAMS_MAX:
         raise SettingsError(f"{len(streams)} streams: at most {settings.STREAMS_MAX}")
-    config = msgspec.structs.replace(config, streams=streams)
+    processes = counted(config.processes, len(os.sched_getaffinity(0)), len(streams))
+    config = msgspec.structs.replace(config, streams=streams, processes=processes)
     check(config)
     return config
+
+
+def counted(processes: settings.Processes, cores: int, streams: int) -> settings.Processes:
+    """With the numbers that were left to the machine.
+
+    Nearly all of the work is sending, so all cores but one get a server; a muxer can have many streams.
+    """
+    servers = min(max(cores - 1, 1), settings.PROCESSES_MAX)
+    muxers = min(max(cores // 4, 1), max(streams, 1), settings.PROCESSES_MAX)
+    return msgspec.structs.replace(
+        processes, muxers=processes.muxers or muxers, servers=processes.servers or servers
+    )
 
 
 def check(config: settings.Config) -> None:

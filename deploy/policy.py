@@ -12,6 +12,8 @@ latest at `next_us`. It carries out the actions in their order and decides nothi
                    │                         shown as crash-loop from the fifth time on
                      exit code 78 ─▶ FAILED  never started again: the same settings cannot succeed
 
+    UP ── drain ──▶ DRAINING     a server that ends when its viewers have gone, at the latest after `drain_us`
+
 Rules
 - Roles start in the order of ORDER; the next role when every process of the former has settled, or after
   `stage_wait_us`, so that one slow process delays the others but never forbids them.
@@ -20,6 +22,8 @@ Rules
   ends only its stream. When a role has no process left that could work, the instance ends.
 - Silence is held against a process only while this code itself runs on time: after a pause of the
   supervisor (`doze_us`) all are given a new term.
+- A process that is retired or drained is gone for good when it ends; one that is restarted is started again at
+  once, and that is no death. Who is asked to end and does not, is killed after `kill_after_us`.
 - Stopping: SIGTERM to all, SIGKILL after `kill_after_us`, and after `give_up_us` even what cannot be killed
   is no longer waited for.
 """
@@ -46,6 +50,7 @@ class Limits(msgspec.Struct, frozen=True):
     backoff_max_us: int = 10_000_000
     calm_us: int = 30_000_000
     doze_us: int = 5_000_000
+    drain_us: int = 3_600_000_000
     kill_after_us: int = 2_000_000
     give_up_us: int = 2_700_000  # the whole stop is promised in 3 s
     starting_max: int = 16
@@ -58,6 +63,7 @@ class State(StrEnum):
     WAITING = "waiting"
     STARTING = "starting"
     UP = "up"
+    DRAINING = "draining"
     BACKOFF = "backoff"
     FAILED = "failed"
     ENDED = "ended"
@@ -69,6 +75,8 @@ class Process(msgspec.Struct):
     started_us: begin of this life. heard_us: its last word. due_us: when it is started again, in BACKOFF.
     wait_us: how long the next BACKOFF is. killed: why this life was ended by us, else empty.
     reason: why its last life ended. deaths: how many lives in a row ended before they were calm.
+    generation: of the settings it works by. leaving: it is not to live again. again: it is to live again at once.
+    end_us: when it is asked to end, where that is to come; kill_us: when it is killed if it still lives.
     """
 
     role: str
@@ -82,11 +90,16 @@ class Process(msgspec.Struct):
     killed: str = ""
     reason: str = ""
     deaths: int = 0
+    generation: int = 0
+    leaving: bool = False
+    again: bool = False
+    end_us: int | None = None
+    kill_us: int | None = None
 
     @property
     def running(self) -> bool:
         """Whether an operating system's process exists."""
-        return self.state in (State.STARTING, State.UP)
+        return self.state in (State.STARTING, State.UP, State.DRAINING)
 
     @property
     def settled(self) -> bool:
@@ -112,6 +125,12 @@ class Kill(msgspec.Struct, frozen=True):
     name: str
 
 
+class Drain(msgspec.Struct, frozen=True):
+    """Tell this server to take no new connections, and to end when it has none."""
+
+    name: str
+
+
 class Note(msgspec.Struct, frozen=True):
     """One line for the log. retry_ms: when the process is started again, None where it is not."""
 
@@ -131,7 +150,7 @@ class Finish(msgspec.Struct, frozen=True):
     exit_code: int
 
 
-Action = Start | Terminate | Kill | Note | AllUp | Finish
+Action = Start | Terminate | Kill | Drain | Note | AllUp | Finish
 
 
 class Policy:
@@ -140,12 +159,13 @@ class Policy:
     def __init__(self, processes: Sequence[tuple[str, str]], limits: Limits, now_us: int) -> None:
         ordered = sorted(processes, key=lambda process: ORDER.index(process[0]))
         self.limits = limits
+        self.generation = 0  # of the settings that a process reads which is started now
         self.processes = {name: Process(role=role, name=name, wait_us=limits.backoff_us) for role, name in ordered}
         self.stopping = False
         self._exit_code = EXIT_OK
         self._stop_us = 0
         self._killed_all = False
-        self._all_up = False
+        self.all_up = False
         self._stage = 0  # ORDER[: _stage + 1] may start
         self._stage_us = now_us
         self._tick_us = now_us
@@ -167,8 +187,16 @@ class Policy:
         """The process is gone, or could not be started. `reason`: the same in words."""
         process = self.processes[name]
         process.reason = process.killed or reason
+        process.end_us = process.kill_us = None
         if self.stopping:
             process.state = State.ENDED
+            return []
+        if process.leaving:
+            del self.processes[name]
+            return [Note("process_gone", name, process.killed or "no longer wanted")]
+        if process.again:
+            process.again = False
+            process.state = State.WAITING
             return []
         if exit_code == EXIT_SETTINGS and not process.killed:
             process.state = State.FAILED
@@ -188,6 +216,46 @@ class Policy:
                 Note("crash_loop", name, f"died {process.deaths} times in a row, last: {process.reason}"),
             ]
         return [note]
+
+    def add(self, role: str, name: str) -> None:
+        """There is to be another process; `tick` starts it. `name` is new."""
+        self.processes[name] = Process(role=role, name=name, wait_us=self.limits.backoff_us)
+
+    def retire(self, name: str, now_us: int) -> list[Action]:
+        """The process is to end for good."""
+        process = self.processes[name]
+        process.leaving = True
+        if process.running:
+            return self._ask_to_end(process, now_us)
+        del self.processes[name]
+        return []
+
+    def drain(self, name: str, now_us: int) -> list[Action]:
+        """The server is to end for good, when its viewers have gone."""
+        process = self.processes[name]
+        if process.state is not State.UP:
+            return self.retire(name, now_us)
+        process.leaving = True
+        process.state = State.DRAINING
+        process.end_us = now_us + self.limits.drain_us
+        return [Drain(name)]
+
+    def restart(self, name: str, now_us: int) -> list[Action]:
+        """The process is to end, and to be started again at once with what the settings are now."""
+        process = self.processes[name]
+        if process.running:
+            process.again = True
+            return self._ask_to_end(process, now_us)
+        process.state = State.WAITING
+        process.wait_us = self.limits.backoff_us
+        process.deaths = 0
+        return []
+
+    def _ask_to_end(self, process: Process, now_us: int) -> list[Action]:
+        process.end_us = None
+        if process.kill_us is None:
+            process.kill_us = now_us + self.limits.kill_after_us
+        return [Terminate(process.name)]
 
     def stop(self, now_us: int, exit_code: int = EXIT_OK) -> list[Action]:
         """End everything, in an orderly way. A second call changes nothing."""
@@ -219,11 +287,11 @@ class Policy:
         self._tick_us = now_us
         if self.stopping:
             return self._stop_on(now_us)
-        actions = self._end_the_silent(now_us)
+        actions = self._end_the_silent(now_us) + self._end_the_asked(now_us)
         self._open_stages(now_us)
         actions += self._start_due(now_us)
-        if not self._all_up and self._stage == len(ORDER) - 1 and self._settled(*ORDER):
-            self._all_up = True
+        if not self.all_up and self._stage == len(ORDER) - 1 and self._settled(*ORDER):
+            self.all_up = True
             actions.append(AllUp())
         return actions
 
@@ -235,6 +303,8 @@ class Policy:
             times += [] if self._killed_all else [self._stop_us + self.limits.kill_after_us]
         else:
             times += [self._deadline_us(process) for process in self._running() if not process.killed]
+            asked = [p for p in self._running() if not p.killed]
+            times += [at for p in asked for at in (p.end_us, p.kill_us) if at is not None]
             if self._count_starting() < self.limits.starting_max:
                 backing_off = (p for p in self.processes.values() if p.state is State.BACKOFF)
                 times += [process.due_us for process in backing_off]
@@ -269,6 +339,17 @@ class Policy:
             actions += [Note("process_hung", process.name, f"{fault}: it is killed"), Kill(process.name)]
         return actions
 
+    def _end_the_asked(self, now_us: int) -> list[Action]:
+        actions: list[Action] = []
+        for process in self._running():
+            if process.end_us is not None and now_us >= process.end_us:
+                note = f"still has viewers after {self.limits.drain_us / 1e6:g} s: it is ended"
+                actions += [Note("drain_over", process.name, note), *self._ask_to_end(process, now_us)]
+            elif process.kill_us is not None and now_us >= process.kill_us and not process.killed:
+                process.killed = "did not end when asked to: killed"
+                actions += [Note("process_killed", process.name, "did not end when asked to"), Kill(process.name)]
+        return actions
+
     def _open_stages(self, now_us: int) -> None:
         while self._stage < len(ORDER) - 1:
             late = now_us - self._stage_us >= self.limits.stage_wait_us
@@ -291,11 +372,12 @@ class Policy:
                 process.state = State.STARTING
                 process.started_us = process.heard_us = now_us
                 process.killed = ""
+                process.generation = self.generation
                 actions.append(Start(process.name))
         return actions
 
     def _end_if_hopeless(self, failed: Process, now_us: int) -> list[Action]:
-        needed = failed.role != "capture" and not self._all_up
+        needed = failed.role != "capture" and not self.all_up
         peers = [process for process in self.processes.values() if process.role == failed.role]
         if not needed and any(process.state is not State.FAILED for process in peers):
             return []

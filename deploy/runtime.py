@@ -15,6 +15,7 @@ from types import TracebackType
 from common.errors import SettingsError
 from common.instance import LOCK_FILE, SETTINGS_FILE
 
+NEW_SETTINGS_FILE = SETTINGS_FILE + ".new"
 _MADE = "made"  # in the lock file: the directory was made by framegate, whoever ends last removes it
 _SOCKETS = ("control", "capture-*", "muxer-*", "program-*", "server-*")
 _LOCK_TRIES_MAX = 10
@@ -60,11 +61,13 @@ class RuntimeDirectory:
         os.close(self._lock)
 
     def write_settings(self, text: str) -> Path:
-        """Write the settings that the processes read, passwords and all; returns the file's path."""
-        path = self.path / SETTINGS_FILE
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # the sweep has removed a former one
-        with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        """Write the settings that the processes read, passwords and all, at one stroke; returns their file."""
+        path, new = self.path / SETTINGS_FILE, self.path / NEW_SETTINGS_FILE
+        new.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
+        new.replace(path)
         return path
 
     def _make(self) -> None:
@@ -121,7 +124,8 @@ class RuntimeDirectory:
             for path in self.path.glob(pattern):
                 if stat.S_ISSOCK(path.lstat().st_mode):
                     path.unlink(missing_ok=True)
-        self.path.joinpath(SETTINGS_FILE).unlink(missing_ok=True)
+        for name in (SETTINGS_FILE, NEW_SETTINGS_FILE):
+            self.path.joinpath(name).unlink(missing_ok=True)
 
 
 def resolve(host: str) -> tuple[socket.AddressFamily, str]:

@@ -17,14 +17,26 @@ import zmq
 from common import config as settings
 from common import logs, sockets, wire
 from common.clock import now_us
-from common.endpoints import capture_endpoint, control_endpoint, muxer_endpoint
+from common.endpoints import control_endpoint
 from common.errors import EXIT_CRASH, MessageError
 from common.figures import ProcessFigures, RoleFigures
 from common.instance import default_directory
-from common.messages import Figures, FiguresRequest, Ready, Report
+from common.messages import (
+    Drain,
+    Figures,
+    FiguresRequest,
+    Message,
+    Order,
+    Ready,
+    Reconfigure,
+    Reconfigured,
+    Report,
+)
+from deploy import changes
 from deploy import policy as policies
 from deploy.children import Child, Children
 from deploy.deaths import in_words
+from deploy.generations import Asker, Generations, check_endpoints, waits_of
 from deploy.runtime import RuntimeDirectory, hold_port, resolve, shown_host
 from deploy.signals import Signals
 from deploy.stats import Meter, merge
@@ -36,28 +48,30 @@ _SECRET_BYTES = 32
 _Say = Callable[[str], None]
 
 
-def command_lines(config: settings.Config, settings_file: Path) -> dict[str, tuple[str, list[str]]]:
-    """The processes of an instance by name: role and arguments, the same in every life."""
-    common = ["--config", str(settings_file)]
-    lines: dict[str, tuple[str, list[str]]] = {}
-    for index in range(config.processes.muxers):
-        lines[f"muxer-{index}"] = ("muxer", [*common, "--index", str(index)])
-    for stream in config.streams:
-        lines[f"capture-{stream}"] = ("capture", [*common, "--stream", stream])
-    for index in range(config.processes.servers):
-        lines[f"server-{index}"] = ("server", [*common, "--index", str(index)])
-    return lines
+def command_line(name: str, settings_file: Path) -> tuple[str, list[str]]:
+    """The role and the arguments of a process, the same in every life."""
+    role, _, which = name.partition("-")
+    return role, ["--config", str(settings_file), "--stream" if role == "capture" else "--index", which]
 
 
-def serve(config: settings.Config, say: _Say, limits: policies.Limits | None = None) -> int:
+def process_names(config: settings.Config) -> list[tuple[str, str]]:
+    """The role and name of each process of an instance that starts."""
+    muxers = [("muxer", f"muxer-{index}") for index in range(config.processes.muxers)]
+    captures = [("capture", f"capture-{stream}") for stream in config.streams]
+    return [*muxers, *captures, *(("server", f"server-{index}") for index in range(config.processes.servers))]
+
+
+def serve(read: Callable[[], settings.Config], say: _Say, limits: policies.Limits | None = None) -> int:
     """Run one instance until it is told to stop; returns the exit code.
 
-    say: prints text for the user who started it. Raises SettingsError before anything is started.
+    read: the settings that are asked for, now and at each reload. say: prints text for the user who started it.
+    Raises SettingsError before anything is started.
     """
+    asked = config = read()
     logs.configure(config.log.level, "supervisor")
     address = resolve(config.host)[1]
     directory = Path(os.path.abspath(config.runtime_dir or default_directory()))
-    _check_endpoints(config, directory)
+    check_endpoints(msgspec.structs.replace(config, runtime_dir=str(directory)))
     with ExitStack() as held:
         notifier = Notifier(os.environ)
         signals = held.enter_context(Signals())
@@ -77,17 +91,14 @@ def serve(config: settings.Config, say: _Say, limits: policies.Limits | None = N
             auth=replace(config.auth, secret=config.auth.secret or secrets.token_hex(_SECRET_BYTES)),
         )
         settings_file = runtime.write_settings(settings.dump(config))
-        limits = limits or policies.Limits(silence_us=config.processes.hung_after_ms * 1000)
-        loop = Supervisor(config, settings_file, signals, notifier, say, limits)
+
+        def write(new: settings.Config) -> None:
+            runtime.write_settings(settings.dump(new))
+
+        limits = limits or policies.Limits(**waits_of(config.processes))
+        generations = Generations(read, asked, config, write, logs.logger())
+        loop = Supervisor(generations, settings_file, signals, notifier, say, limits)
         return held.enter_context(loop).run()
-
-
-def _check_endpoints(config: settings.Config, directory: Path) -> None:
-    """Raises SettingsError where a socket's path would be too long."""
-    for stream in config.streams:
-        capture_endpoint(str(directory), stream)
-    muxer_endpoint(str(directory), config.processes.muxers - 1)
-    control_endpoint(str(directory))
 
 
 class Supervisor:
@@ -95,22 +106,22 @@ class Supervisor:
 
     def __init__(
         self,
-        config: settings.Config,
+        generations: Generations,
         settings_file: Path,
         signals: Signals,
         notifier: Notifier,
         say: _Say,
         limits: policies.Limits,
     ) -> None:
-        self._config = config
+        self._generations = generations
+        self._settings_file = settings_file
         self._signals = signals
         self._notifier = notifier
         self._say = say
         self._log = logs.logger()
-        self._commands = command_lines(config, settings_file)
-        roles = [(role, name) for name, (role, _) in self._commands.items()]
-        self._policy = policies.Policy(roles, limits, now_us())
-        self._children = Children(config.limits)
+        self._policy = policies.Policy(process_names(generations.config), limits, now_us())
+        self._children = Children(generations.config.limits)
+        self._lines: dict[str, bytes] = {}  # the way to each process that has spoken, by its name
         self._reports: dict[str, RoleFigures] = {}
         self._faults: dict[str, str] = {}  # the setting that ended a process, by its name; may be empty
         self._refused = 0
@@ -123,7 +134,8 @@ class Supervisor:
 
     def __enter__(self) -> "Supervisor":
         self._context: sockets.Context = zmq.Context()
-        self._control = sockets.control_server(self._context, control_endpoint(self._config.runtime_dir))
+        endpoint = control_endpoint(self._config.runtime_dir)
+        self._control = sockets.control_server(self._context, endpoint)
         self._poller.register(self._control, zmq.POLLIN)
         self._poller.register(self._signals.wake_fd, zmq.POLLIN)
         return self
@@ -139,8 +151,8 @@ class Supervisor:
         self._act(self._policy.tick(now), now)
         while self._exit_code is None:
             self._notifier.tick(now)
-            due_us = self._policy.next_us(now)
-            wait_us = min(due_us, self._notifier.due_us or due_us) - now_us()
+            due = [self._policy.next_us(now), self._notifier.due_us, self._generations.due_us]
+            wait_us = min(at for at in due if at is not None) - now_us()
             events = dict(self._poller.poll(max(0, -(-wait_us // 1000))))
             now = now_us()
             if self._signals.wake_fd in events:
@@ -150,6 +162,7 @@ class Supervisor:
             for child in [child for child in self._children if child.pidfd in events]:
                 self._bury(child, now)
             self._act(self._policy.tick(now), now)
+            self._change(now)
             if self._meter.due(now):
                 self._measure(now)
         return self._exit_code
@@ -157,9 +170,11 @@ class Supervisor:
     # ---- observations ------------------------------------------------------------------------------------
 
     def _obey(self, now: int) -> None:
-        """Stop at the first signal; at a second Ctrl-C, at once."""
+        """Stop at the first signal that asks for it; at a second Ctrl-C, at once."""
         for number in self._signals.take():
-            if not self._policy.stopping:
+            if not self._signals.asks_stop(number):
+                self._generations.order(Asker(), Order(0, "reload"))
+            elif not self._policy.stopping:
                 self._log.info("stopping", reason=number.name)
                 self._notifier.stopping()
                 self._act(self._policy.stop(now), now)
@@ -182,13 +197,21 @@ class Supervisor:
             reply = wire.encode(Figures(message.request, self._current_figures(now)))
             self._control.send_multipart([asker, *reply], zmq.NOBLOCK)
             return
-        if not isinstance(message, Ready | Report):
+        if isinstance(message, Order):
+            self._generations.order(Asker(asker, message.request), message)
+            return
+        if not isinstance(message, Ready | Report | Reconfigured):
             raise MessageError("not for a supervisor")
         child = self._children.by_pid(message.pid)
         if child is None:
             raise MessageError("from no process of this instance, or from one that has died since")
+        self._lines[child.name] = asker
         if isinstance(message, Ready):
             self._policy.ready(child.name, now)
+            if self._policy.processes[child.name].generation != self._policy.generation:
+                self._tell(child.name, Reconfigure(self._policy.generation))
+        elif isinstance(message, Reconfigured):
+            self._policy.processes[child.name].generation = message.generation
         else:
             self._reports[child.name] = msgspec.json.decode(message.figures, type=RoleFigures)
             self._policy.heard(child.name, now)
@@ -199,6 +222,7 @@ class Supervisor:
         death = self._children.bury(child)
         report = self._reports.pop(child.name, None)
         self._faults[child.name] = report.fault if report is not None else ""
+        self._lines.pop(child.name, None)
         self._act(self._policy.died(child.name, now, death.exit_code, in_words(death)), now)
 
     def _measure(self, now: int) -> None:
@@ -217,17 +241,19 @@ class Supervisor:
                     self._children.signal(name, signal.SIGTERM)
                 case policies.Kill(name):
                     self._children.signal(name, signal.SIGKILL)
+                case policies.Drain(name):
+                    self._tell(name, Drain())
                 case policies.Note():
                     self._note(action)
                 case policies.AllUp():
-                    self._log.info("ready", processes=len(self._commands))
+                    self._log.info("ready", processes=len(self._policy.processes))
                     self._say(self._greeting())
-                    self._notifier.up(f"{len(self._config.streams)} streams, {len(self._commands)} processes")
+                    self._notifier.up(self._status())
                 case policies.Finish(exit_code):
                     self._exit_code = exit_code
 
     def _start(self, name: str, now: int) -> None:
-        role, arguments = self._commands[name]
+        role, arguments = command_line(name, self._settings_file)
         try:
             child = self._children.start(name, role, arguments)
         except OSError as error:
@@ -236,12 +262,59 @@ class Supervisor:
             return
         self._poller.register(child.pidfd, zmq.POLLIN)
 
+    def _tell(self, name: str, message: Message) -> None:
+        """Send this to a process; one that has not spoken yet reads the settings as they are, and is told then."""
+        line = self._lines.get(name)
+        if line is not None:
+            self._control.send_multipart([line, *wire.encode(message)], zmq.NOBLOCK)
+
+    def _change(self, now: int) -> None:
+        """Go on with a change of the settings."""
+        was_busy = self._generations.busy
+        while do := self._generations.tick(self._policy, now):
+            config = self._generations.config
+            self._children.limits = config.limits
+            logs.configure(config.log.level, "supervisor")
+            for act in do:
+                self._act(self._change_one(act, now), now)
+            self._act(self._policy.tick(now), now)
+        for asker, outcome in self._generations.outcomes:
+            self._control.send_multipart([asker.line, *wire.encode(outcome)], zmq.NOBLOCK)
+        self._generations.outcomes.clear()
+        if self._generations.busy and not was_busy:
+            self._notifier.reloading(now)
+        elif was_busy and not self._generations.busy:
+            self._notifier.up(self._status())
+
+    def _change_one(self, act: changes.Do, now: int) -> list[policies.Action]:
+        match act:
+            case changes.Add(role, name):
+                self._policy.add(role, name)
+            case changes.Tell(name):
+                self._tell(name, Reconfigure(self._policy.generation))
+            case changes.Restart(name):
+                return self._policy.restart(name, now)
+            case changes.Retire(name):
+                return self._policy.retire(name, now)
+            case changes.Replace(name):
+                return self._policy.drain(name, now)
+        return []
+
+    def _status(self) -> str:
+        return f"{len(self._config.streams)} streams, {len(self._policy.processes)} processes"
+
+    @property
+    def _config(self) -> settings.Config:
+        return self._generations.config
+
     def _note(self, note: policies.Note) -> None:
         fields: dict[str, object] = {"name": note.name, "reason": note.reason}
         if note.retry_ms is not None:
             fields["retry_ms"] = note.retry_ms
         if note.event in ("process_failed", "instance_failed", "crash_loop", "process_hung"):
             self._log.error(note.event, **fields)
+        elif note.event == "process_gone":
+            self._log.info(note.event, **fields)
         else:
             self._log.warning(note.event, **fields)
 
@@ -250,11 +323,15 @@ class Supervisor:
         rtsp, http = self._config.rtsp, self._config.http
         lines = ["ready"]
         for stream in self._config.streams:
-            if self._policy.processes[f"capture-{stream}"].state is not policies.State.FAILED:
+            if not self._has_failed(stream):
                 lines += [f"rtsp://{host}:{rtsp.port}/{stream}", f"http://{host}:{http.port}/{stream}.ts"]
                 lines += [f"rtsps://{host}:{rtsp.tls_port}/{stream}"] if rtsp.tls_port else []
                 lines += [f"https://{host}:{http.tls_port}/{stream}.ts"] if http.tls_port else []
         return "\n".join([*lines, f"http://{host}:{http.port}/api/stats"]) + "\n"
+
+    def _has_failed(self, stream: str) -> bool:
+        capture = self._policy.processes.get(f"capture-{stream}")
+        return capture is not None and capture.state is policies.State.FAILED
 
     # ---- figures -----------------------------------------------------------------------------------------
 
@@ -291,6 +368,6 @@ class Supervisor:
         failed = {
             stream: self._faults.get(f"capture-{stream}") or self._policy.processes[f"capture-{stream}"].reason
             for stream in self._config.streams
-            if self._policy.processes[f"capture-{stream}"].state is policies.State.FAILED
+            if self._has_failed(stream)
         }
         return msgspec.json.encode(merge(self._config, processes, self._reports, failed))

@@ -1,15 +1,26 @@
 """One stream of a muxer's shard: where its samples come from, and what becomes of them."""
 
+import secrets
+
 import msgspec
 
 from common import sockets
+from common.clock import now_us
+from common.config import Viewer
 from common.figures import StreamFigures
 from common.intake import Intake
-from muxer.outputs import Outputs
+from common.sample import Payload
+from muxer.fanout import Fanout
+from muxer.outputs import Output, Outputs
+from muxer.ring import Limits
+from muxer.stream import Stream
 
 
 class Source(msgspec.Struct):
-    """One stream of this shard, with all that belongs to it."""
+    """One stream of this shard, with all that belongs to it.
+
+    leaving_us: since when it is another muxer's, or nobody's, and kept here only for those who do not know yet.
+    """
 
     name: str
     on_demand: bool
@@ -18,6 +29,7 @@ class Source(msgspec.Struct):
     intake: Intake
     outputs: Outputs
     subscribed: bool = False
+    leaving_us: int | None = None
 
     def figures(self, now_us: int) -> StreamFigures:
         """What the stream does now."""
@@ -40,3 +52,12 @@ class Source(msgspec.Struct):
             state=self.intake.state,
             reason=self.intake.reason,
         )
+
+
+def new_output(name: str, viewer: Viewer, payload: Payload) -> Output:
+    """An empty output of the stream `name`."""
+    age_max_us = viewer.age_max_ms * 1000
+    limits = Limits(age_max_us=age_max_us, instant=viewer.start == "instant", paced=True)
+    epoch = secrets.randbits(62)
+    stream = Stream(name, ssrc=secrets.randbits(32), age_max_us=age_max_us, payload=payload)
+    return Output(stream, Fanout(stream, epoch, limits, now_us), epoch)

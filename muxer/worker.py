@@ -15,7 +15,7 @@ import zmq
 
 from common import sockets, wire
 from common.clock import now_us
-from common.config import Viewer
+from common.config import Config
 from common.endpoints import capture_endpoint, muxer_endpoint, muxer_of
 from common.errors import MessageError, SettingsError
 from common.figures import RoleFigures
@@ -41,12 +41,11 @@ from common.role import Role
 from common.sample import Payload
 from common.source_spec import without_secrets
 from muxer.clock_rounds import ClockRounds
-from muxer.fanout import Fanout, Parcel
+from muxer.fanout import Parcel
 from muxer.outputs import Output, Outputs
-from muxer.ring import Limits
-from muxer.sources import Source
-from muxer.stream import Stream
+from muxer.sources import Source, new_output
 
+LEAVE_US = 5_000_000  # a stream that moves is kept for so long: servers hear of it a little later
 TURN_MESSAGES_MAX = 256  # read from one socket before the others have their turn
 HOUSEKEEPING_US = 100_000
 HOUSEKEEPING_LATE_US = 50_000  # it waits so long for a turn that there is anyway
@@ -69,26 +68,16 @@ class Worker:
         self._counters: Counter[str] = Counter()
         self._heard_us: dict[bytes, int] = {}  # servers, by identity
         self._touched: dict[str, None] = {}  # streams that may have something to send, in order
-        self._clocks = ClockRounds(lambda name: self._sources[name].outputs.next_tick_us)
+        self._clocks = ClockRounds(self._next_tick_us)
         self._poller = Poller()
         self._servers = sockets.frames_out(role.context, muxer_endpoint(config.runtime_dir, index))
         self._poller.add(self._servers.fileno(), READ, wake)
         self._poller.add(role.wake_fd, READ, wake)
         self._sources: dict[str, Source] = {}
         self._readable: dict[str, None] = {}  # streams whose capture may have sent something, in order
-        for name, settings in config.streams.items():
-            if muxer_of(name, config.processes.muxers) != index:
-                continue
-            source = Source(
-                name=name,
-                on_demand=settings.on_demand,
-                text=without_secrets(settings.source),
-                socket=sockets.samples_in(role.context, capture_endpoint(config.runtime_dir, name)),
-                intake=Intake(),
-                outputs=Outputs(settings.payload, partial(_output, name, config.viewer)),
-            )
-            self._poller.add(source.socket.fileno(), READ, partial(self._may_read, name))
-            self._sources[name] = source
+        self._index = index
+        self._viewer = config.viewer
+        self._adopt(config)
 
     def run(self) -> None:
         """Work until the role is to stop."""
@@ -121,6 +110,9 @@ class Worker:
                 # On every turn: what was sent may have swallowed the descriptor's word that there is something.
                 more_requests = self._receive_requests()
                 self._role.tick(now, self._figures)
+                if self._role.take_changes():
+                    self._adopt(self._role.config)
+                    self._role.reconfigured()
         finally:
             self._poller.close()
             self._servers.close()
@@ -129,6 +121,39 @@ class Worker:
 
     def _all_outputs(self) -> list[Output]:
         return [output for source in self._sources.values() for output in source.outputs.by_payload.values()]
+
+    def _next_tick_us(self, name: str) -> int | None:
+        source = self._sources.get(name)  # None: it has been let go
+        return source.outputs.next_tick_us if source is not None else None
+
+    # -- streams --------------------------------------------------------------------------------------
+
+    def _adopt(self, config: Config) -> None:
+        """Take on the streams that are this muxer's now, and keep the others for those who do not know yet."""
+        mine = [name for name in config.streams if muxer_of(name, config.processes.muxers) == self._index]
+        for source in self._sources.values():
+            since_us = now_us() if source.leaving_us is None else source.leaving_us
+            source.leaving_us = None if source.name in mine else since_us
+        for name in mine:
+            wanted = config.streams[name]
+            known = self._sources.get(name)
+            if known is None:
+                socket = sockets.samples_in(self._role.context, capture_endpoint(config.runtime_dir, name))
+                outputs = Outputs(wanted.payload, partial(new_output, name, self._viewer))
+                known = Source(name, wanted.on_demand, "", socket, Intake(), outputs)
+                self._poller.add(socket.fileno(), READ, partial(self._may_read, name))
+                self._sources[name] = known
+            known.on_demand, known.text = wanted.on_demand, without_secrets(wanted.source)
+
+    def _let_go(self, source: Source, now: int) -> bool:
+        """Whether the stream is another muxer's by now, as everybody knows; then it is gone from here."""
+        if source.leaving_us is None or now - source.leaving_us < LEAVE_US or source.outputs.viewers:
+            return False
+        self._poller.remove(source.socket.fileno())
+        source.socket.close()
+        for names in (self._sources, self._readable, self._touched):
+            names.pop(source.name, None)
+        return True
 
     # -- captures -------------------------------------------------------------------------------------
 
@@ -341,7 +366,9 @@ class Worker:
             if now - heard_us > SERVER_SILENT_US:
                 self._role.log.warning("server_silent", server=identity.decode(errors="replace"))
                 self._forget_server(identity)
-        for source in self._sources.values():
+        for source in list(self._sources.values()):
+            if self._let_go(source, now):
+                continue
             source.outputs.let_go(now)
             for output in source.outputs.by_payload.values():
                 output.fanout.enforce()
@@ -369,14 +396,5 @@ class Worker:
         now = now_us()
         return RoleFigures(
             counters=dict(self._counters),
-            streams=[s.figures(now) for s in self._sources.values()],
+            streams=[s.figures(now) for s in self._sources.values() if s.leaving_us is None],
         )
-
-
-def _output(name: str, viewer: Viewer, payload: Payload) -> Output:
-    """An empty output of the stream `name`."""
-    age_max_us = viewer.age_max_ms * 1000
-    limits = Limits(age_max_us=age_max_us, instant=viewer.start == "instant", paced=True)
-    epoch = secrets.randbits(62)
-    stream = Stream(name, ssrc=secrets.randbits(32), age_max_us=age_max_us, payload=payload)
-    return Output(stream, Fanout(stream, epoch, limits, now_us), epoch)

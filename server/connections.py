@@ -12,6 +12,7 @@ from common.config import Config
 from common.logs import Logger
 from common.messages import TunnelEnd
 from common.poller import BROKEN, READ, WRITE, Poller
+from common.sample import Payload
 from server.auth import Accounts
 from server.counters import Counters
 from server.fanout import Fanout
@@ -41,7 +42,7 @@ class Services:
     """What a connection needs of its process.
 
     ports: where it listens, by scheme: "rtsp", "http", and perhaps "rtsps", "https". accounts: of those who may
-    log in; None: nobody has to.
+    log in; None: nobody has to. streams: the names there are, as they are now, with their payloads.
     """
 
     def __init__(
@@ -50,7 +51,8 @@ class Services:
         multicast: MulticastGroups,
         ports: dict[str, int], log: Logger, accounts: Accounts | None = None,
     ) -> None:  # fmt: skip
-        self.config = config
+        self.streams: dict[str, Payload] = {}
+        self.take(config)
         self.poller = poller
         self.counters = counters
         self.fanout = fanout
@@ -65,6 +67,12 @@ class Services:
         self.accounts = accounts
         self.addresses = Addresses()
         self.tunnels: TunnelEnds
+
+    def take(self, config: Config) -> None:
+        """These are the settings now; connections that there are see other streams, too."""
+        self.config = config
+        self.streams.clear()
+        self.streams.update((name, stream.payload) for name, stream in config.streams.items())
 
 
 class TunnelEnds(Protocol):
@@ -329,38 +337,53 @@ class Listener:
         self._make = make
         self._refusal = refusal
         self._paused = False
+        self.listening = True
         self.connections: dict[Connection, None] = {}
         self._refused: dict[Connection, None] = {}
         services.poller.add(sock.fileno(), READ, self._on_events)
 
     def sweep(self, now: int) -> None:
         """Once a second: accept again after a pause, and look after every connection."""
-        if self._paused:
+        if self._paused and self.listening:
             self._paused = False
             self._services.poller.modify(self._socket.fileno(), READ)
         for connection in [*self.connections, *self._refused]:
             connection.sweep(now)
 
+    def drain(self) -> None:
+        """Take in who is at the door already, then listen no more."""
+        while self._accept():
+            pass
+        self.close()
+
     def close(self) -> None:
         """Listen no more; the connections stay."""
-        self._services.poller.remove(self._socket.fileno())
-        self._socket.close()
+        if self.listening:
+            self.listening = False
+            self._services.poller.remove(self._socket.fileno())
+            self._socket.close()
 
     def _on_events(self, _events: int) -> None:
         for _ in range(ACCEPTS_A_TURN_MAX):
-            try:
-                sock, address = self._socket.accept()
-            except BlockingIOError:
+            if not self._accept():
                 return
-            except OSError as error:
-                self._services.counters.accept_errors += 1
-                if error.errno in _NO_RESOURCES:
-                    self._services.log.warning("accept_failed", reason=error.strerror)
-                    self._paused = True  # trying again at once would only spin
-                    self._services.poller.modify(self._socket.fileno(), 0)
-                    return
-                continue  # the client has gone again
-            self._accepted(sock, address)
+
+    def _accept(self) -> bool:
+        """Take in the next connection; whether there may be another."""
+        try:
+            sock, address = self._socket.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._services.counters.accept_errors += 1
+            if error.errno in _NO_RESOURCES:
+                self._services.log.warning("accept_failed", reason=error.strerror)
+                self._paused = True  # trying again at once would only spin
+                self._services.poller.modify(self._socket.fileno(), 0)
+                return False
+            return True  # the client has gone again
+        self._accepted(sock, address)
+        return True
 
     def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
         counters, limits = self._services.counters, self._services.config.rtsp

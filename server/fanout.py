@@ -115,6 +115,21 @@ class Fanout:
 
     # ---- what muxers say --------------------------------------------------------------------------------
 
+    def adopt(self, streams: Collection[str]) -> None:
+        """There are other streams; the viewers of one that has gone are told that it is over."""
+        for name, payload in [key for key in self.streams if key[0] not in streams]:
+            for viewer in list(self.streams[name, payload].viewers):
+                viewer.owner.ended(viewer, "the stream has been removed")
+            del self.streams[name, payload]
+        for key in [(name, payload) for name in streams for payload in Payload]:
+            if key not in self.streams:
+                self.streams[key] = LiveStream(*key)
+
+    def moves(self, stream: str) -> None:
+        """The stream is to have another muxer: the one that has it still can forget its viewers."""
+        for viewer in [viewer for payload in Payload for viewer in self.streams[stream, payload].viewers]:
+            self._send(stream, Forget(viewer.number))
+
     def muxer_is_new(self, streams: Iterable[str], replaced: bool) -> None:
         """The muxer of these streams knows nothing of our tickets, or (replaced) is another altogether."""
         for stream in [self.streams[name, payload] for name in streams for payload in Payload]:

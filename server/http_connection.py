@@ -36,7 +36,7 @@ class HttpConnection(Connection):
             host = peer_host(peer)  # a client that is asked to log in may come again by another connection
             login = Login(services.accounts, host, host, now_us, secure=self.secure, protected=True)
         self._dialogue = HttpDialogue(
-            list(services.config.streams),
+            services.streams,
             lambda streams, host: index_page(
                 streams, host, {scheme: ports[scheme] for scheme in shown if scheme in ports}
             ),

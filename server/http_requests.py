@@ -10,7 +10,7 @@ closed (RFC 9112 6.3). `Tunnel` makes it RTSP's. Everything else is kept alive.
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from urllib.parse import unquote
 
@@ -84,14 +84,14 @@ Step = Ask | Send | Close | Tunnel
 class HttpDialogue:
     """One HTTP connection.
 
-    index: gives the HTML of the page at `/`, for these streams, and the Host that the client named. login: who may
-    have which of them, and the figures; None: everybody all.
+    streams: the names there are, as they are now. index: gives the HTML of the page at `/`, for these streams, and
+    the Host that the client named. login: who may have which of them, and the figures; None: everybody all.
     """
 
     def __init__(
-        self, streams: Sequence[str], index: Callable[[Sequence[str], str], str], login: Login | None = None
+        self, streams: Collection[str], index: Callable[[Sequence[str], str], str], login: Login | None = None
     ) -> None:
-        self._streams = list(streams)
+        self._streams = streams
         self._index = index
         self._login = login
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)

@@ -7,7 +7,7 @@ of SILENCE_US, or an overflow of the outbox, neither side can be sure of what th
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import zmq
@@ -38,6 +38,9 @@ class Listener(Protocol):
 
     def ended(self, message: Ended) -> None:
         """A viewer's stream is over."""
+
+    def moves(self, stream: str) -> None:
+        """This stream is to have another muxer: the one that has it still can forget its viewers."""
 
     def muxer_is_new(self, streams: Iterable[str], replaced: bool) -> None:
         """A muxer that owns these streams knows none of our tickets; replaced: nor our positions."""
@@ -125,6 +128,40 @@ class MuxerClient:
         question.askers[self._requests] = deadline_us, answer
         return self._requests
 
+    def adopt(self, muxers: int, streams: Collection[str], listener: Listener) -> None:
+        """There are other streams, or another number of muxers. A stream that moves is opened anew at its new one.
+
+        What has gone for good must have no viewers any more.
+        """
+        for index in range(len(self._links), muxers):
+            self._links.append(_Link(index))
+            self._connect(self._links[index])
+        for stream in [stream for stream in self._by_stream if stream not in streams]:
+            self._by_stream[stream].streams.remove(stream)
+            del self._by_stream[stream]
+            for payload in Payload:
+                question = self._questions.pop((stream, payload), None)
+                for _, answer in question.askers.values() if question is not None else ():
+                    answer("", f"the stream {stream} has been removed")
+        for stream in streams:
+            link, was = self._links[muxer_of(stream, muxers)], self._by_stream.get(stream)
+            if was is link:
+                continue
+            if was is not None:
+                listener.moves(stream)
+                was.streams.remove(stream)
+            self._by_stream[stream] = link
+            link.streams.append(stream)
+            if was is not None:
+                listener.muxer_is_new([stream], True)
+            for (asked, payload), question in self._questions.items():
+                if asked == stream:
+                    self.send(stream, Describe(question.request, stream, payload))
+        for link in self._links[muxers:]:
+            self._flush(link)
+            self._disconnect(link)
+        del self._links[muxers:]
+
     def cancel(self, request: int) -> None:
         """Nobody waits for this answer any more."""
         for question in self._questions.values():
@@ -178,7 +215,10 @@ class MuxerClient:
 
     def _handle(self, link: _Link, message: Message, media: wire.Buffer, listener: Listener) -> None:
         if isinstance(message, FrameMessage):
-            listener.deliver(message, media)
+            if self._by_stream.get(message.stream) is link:
+                listener.deliver(message, media)
+            else:  # it moved: the rest of it comes from its new muxer
+                self._counters.stale_frames += 1
         elif isinstance(message, Welcome):
             self._welcome(link, message, listener)
         elif isinstance(message, Described):

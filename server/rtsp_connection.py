@@ -44,7 +44,7 @@ class RtspConnection(Connection):
                 services.accounts, peer_host(peer), peer, now_us, secure=tls is not None, protected=False
             )
         self._dialogue = Dialogue(
-            {name: stream.payload for name, stream in services.config.streams.items()},
+            services.streams,
             authority,
             services.config.rtsp.session_timeout_s,
             lambda: secrets.token_hex(8),
@@ -212,6 +212,9 @@ class RtspConnection(Connection):
         self._go_on()
 
     def _play(self, session: Session, user_agent: str) -> None:
+        if session.stream not in self.services.streams:
+            self.finish()  # it has been removed since the SETUP
+            return
         if any(isinstance(way, Multicast) for way in session.ways):
             ended = partial(self._over, session.id)
             self.services.multicast.join(session.stream, session.payload, session.id, ended)

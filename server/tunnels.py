@@ -9,6 +9,7 @@ cannot be handed over: there is no tunnel over HTTPS, where RTSPS does as well.)
 import array
 import hashlib
 import os
+import re
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ from server.rtsp_connection import INPUT_BYTES_MAX, RtspConnection
 from server.tunnel_text import HEAD, Base64Reader
 
 HANDOVERS_A_TURN_MAX = 64
+_TUNNELS = re.compile(r"server-(\d+)-tunnels")  # `tunnel_path`
 HANDOVER_BYTES_MAX = 256 << 10
 REFUSAL = b"HTTP/1.0 %d %s\r\nServer: framegate\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -38,24 +40,29 @@ class Tunnels:
         self._http = http
         self._rtsp = rtsp
         self._tunnels: dict[str, TunnelConnection] = {}  # by cookie
-        directory = services.config.runtime_dir
-        self._paths = [tunnel_path(directory, number) for number in range(services.config.processes.servers)]
-        self._socket = _bind(self._paths[index])
+        self._directory = services.config.runtime_dir
+        self._path = tunnel_path(self._directory, index)
+        self._socket = _bind(self._path)
         services.poller.add(self._socket.fileno(), READ, self._on_handovers)
 
     def end_came(self, end: TunnelEnd, sock: socket.socket) -> None:
         """A GET or a POST came in here: take it, or hand it over to its home."""
-        home = hashlib.blake2b(end.cookie.encode()).digest()[0] % len(self._paths)
-        if home == self._index:
-            self._take(end, sock)
-            return
         descriptors = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))]
-        try:
-            self._socket.sendmsg([bytes(wire.encode(end)[0])], descriptors, 0, self._paths[home])
-            self._services.counters.tunnel_ends_handed_over += 1
-        except OSError as error:  # its home is just being restarted, or has too much to do
-            self._services.log.info("tunnel_refused", peer=end.peer, reason=error.strerror)
-            self._refuse(sock, 503, b"Service Unavailable")
+        for home in self._homes(end.cookie):
+            if home == self._index:
+                self._take(end, sock)
+                return
+            try:
+                path = tunnel_path(self._directory, home)
+                self._socket.sendmsg([bytes(wire.encode(end)[0])], descriptors, 0, path)
+                self._services.counters.tunnel_ends_handed_over += 1
+                break
+            except (ConnectionRefusedError, FileNotFoundError):
+                continue  # that process has died, or has gone since: the next is the home
+            except OSError as error:  # it has too much to do
+                self._services.log.info("tunnel_refused", peer=end.peer, reason=error.strerror)
+                self._refuse(sock, 503, b"Service Unavailable")
+                break
         sock.close()
 
     def http_came(self, sock: socket.socket, peer: str, data: bytes) -> None:
@@ -66,9 +73,19 @@ class Tunnels:
         """Take no more."""
         self._services.poller.remove(self._socket.fileno())
         self._socket.close()
-        os.unlink(self._paths[self._index])
+        self.leave()
+
+    def leave(self) -> None:
+        """Be the home of no more tunnels."""
+        if os.path.exists(self._path):
+            os.unlink(self._path)
 
     # ---- inside -----------------------------------------------------------------------------------------
+
+    def _homes(self, cookie: str) -> list[int]:
+        """The servers that there are, the same order for a cookie in all of them."""
+        numbers = [int(found[1]) for name in os.listdir(self._directory) if (found := _TUNNELS.fullmatch(name))]
+        return sorted(numbers, key=lambda number: hashlib.blake2b(f"{cookie}\0{number}".encode()).digest())
 
     def _on_handovers(self, _events: int) -> None:
         for _ in range(HANDOVERS_A_TURN_MAX):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from common.clock import now_us
+from common.config import Config
 from common.errors import SettingsError
 from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
 from common.poller import READ, Poller, wake
@@ -42,8 +43,8 @@ class Worker:
 
     def __init__(self, role: Role, index: int) -> None:
         config = role.config
-        if not 0 <= index < config.processes.servers:
-            raise SettingsError(f"--index {index}: there are {config.processes.servers} servers, counted from 0")
+        if index < 0:
+            raise SettingsError(f"--index {index}: servers are counted from 0")
         sockets = {"rtsp": listen(config.host, config.rtsp.port), "http": listen(config.host, config.http.port)}
         for scheme, port in (("rtsps", config.rtsp.tls_port), ("https", config.http.tls_port)):
             if port:
@@ -70,8 +71,9 @@ class Worker:
         pacing = Pacing(config.rtsp.udp_pace_bps // 8, config.rtsp.udp_burst_bytes)
         self._udp = UdpPorts(*resolve(config.host), udp_port, pacing, self._poller, self._counters, now_us)
         ports["udp"] = self._udp.ports[0]
+        places = 2 * config.processes.servers  # while one is replaced, both have groups
         self._multicast = MulticastGroups(
-            config.rtsp, config.streams, index, config.processes.servers, self._udp, self._fanout, self._reports
+            config.rtsp, config.streams, index % places, places, self._udp, self._fanout, self._reports
         )
         self._accounts = None
         if config.users:
@@ -97,7 +99,7 @@ class Worker:
         self._role.ready(self._services.ports)
         try:
             busy = False
-            while not self._role.stopping:
+            while not (self._role.stopping or self._drained()):
                 self._poller.poll(0 if busy else self._wait_us())
                 self._muxers.tick()
                 self._reports.tick()
@@ -108,12 +110,31 @@ class Worker:
                     self._sweep_us = now + SWEEP_INTERVAL_US
                     self._sweep(now)
                 self._role.tick(now, self._figures)
+                if self._role.take_changes():
+                    self._adopt(self._role.config)
                 self._figures_desk.poll()
                 busy = self._muxers.drain(self._fanout)  # last: nothing is sent to a muxer after it found nothing
         finally:
             self._close()
 
     # ---- inside -----------------------------------------------------------------------------------------
+
+    def _adopt(self, config: Config) -> None:
+        """Serve these streams, from these muxers; for what else may be new there will be another process."""
+        self._services.take(config)
+        self._fanout.adopt(config.streams)
+        self._muxers.adopt(config.processes.muxers, config.streams, self._fanout)
+        self._role.reconfigured()
+
+    def _drained(self) -> bool:
+        """Whether this server was to take no one new, and the last one has gone."""
+        if not self._role.draining:
+            return False
+        self._tunnels.leave()
+        for listener in self._listeners:
+            if listener.listening:
+                listener.drain()
+        return not any(listener.connections for listener in self._listeners)
 
     def _wait_us(self) -> int:
         due = [

@@ -13,6 +13,7 @@ from common.messages import (
     AnyMessage,
     Describe,
     Described,
+    Drain,
     Ended,
     Figures,
     FiguresRequest,
@@ -21,9 +22,13 @@ from common.messages import (
     Hello,
     KeyFrameRequest,
     Message,
+    Order,
+    Outcome,
     ReadStart,
     ReadStop,
     Ready,
+    Reconfigure,
+    Reconfigured,
     Report,
     SampleMessage,
     SourceState,
@@ -68,6 +73,11 @@ GOLDEN = [
     (Report("muxer", "muxer-0", 9, b"{}"), "9202 95 29 a56d75786572 a76d757865722d30 09 c4027b7d"),
     (FiguresRequest(1), "9202 92 2a 01"),
     (Figures(1, b"{}"), "9202 93 2b 01 c4027b7d"),
+    (Reconfigure(3), "9202 92 2c 03"),
+    (Reconfigured("muxer-0", 9, 3), "9202 94 2d a76d757865722d30 09 03"),
+    (Drain(), "9202 91 2e"),
+    (Order(1, "scale", "server", 4), "9202 96 2f 01 a57363616c65 a6736572766572 04 c2"),
+    (Outcome(1, 78, "no"), "9202 94 30 01 4e a26e6f"),
     (TunnelEnd(True, "c", "h:1", b"T1A="), "9202 95 3c c3 a163 a3683a31 c4045431413d"),
 ]  # fmt: skip
 
@@ -117,6 +127,10 @@ EDGES = {
     "height": edge(lambda value: Announce(0, (Track(Codec.H264, height=value),)), 65535),
     "fps": edge(lambda value: Announce(0, (Track(Codec.H264, fps=float(value)),)), 1_000_000),
     "channels": edge(lambda value: Announce(0, (Track(Codec.AAC, channels=value),)), 255),
+    "generation": edge(lambda value: Reconfigure(value), U63_MAX),
+    "count": edge(lambda value: Order(0, "scale", "muxer", value), 0xFFFF),
+    "exit code": edge(lambda value: Outcome(0, value, ""), 255),
+    "outcome": edge(lambda count: Outcome(0, 0, "x" * count), TEXT_MAX),
     "config": edge(lambda count: Announce(0, (Track(Codec.H264, config=bytes(count)),)), CONFIG_BYTES_MAX),
 }
 
@@ -154,6 +168,8 @@ def test_a_frame_says_of_each_track_where_its_rtp_stream_stands() -> None:
         Forget(-1),
         frame(counters=(1, 2, 3)),
         frame(stream="a/b"),
+        Order(0, "stop"),  # type: ignore[arg-type]
+        Order(0, "scale", "capture", 1),  # type: ignore[arg-type]
         frame(kind=-1),
     ],
     ids=repr,

@@ -63,6 +63,10 @@ def loop(shell: role.Role) -> None:
             os._exit(3)
         select.select([] if told() == "deaf" else [shell.wake_fd], [], [], 0.02)
         shell.tick(now_us(), figures)
+        if shell.take_changes():
+            shell.reconfigured()
+        if shell.draining and told() != "watched":
+            return
 
 
 sys.exit(role.run(ROLE, name, arguments.config, loop))

@@ -31,7 +31,16 @@ def framegate(*words: str, folder: Path | None = None, **environment: str) -> "s
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["serve", "--help"], ["check", "-h"], ["stats", "-h"], ["devices", "-h"], ["password", "-h"]],
+    [
+        ["--help"],
+        ["serve", "--help"],
+        ["check", "-h"],
+        ["stats", "-h"],
+        ["devices", "-h"],
+        ["reload", "-h"],
+        ["scale", "-h"],
+        ["password", "-h"],
+    ],
 )
 def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
@@ -47,7 +56,7 @@ def test_help_names_every_command_and_every_flag_of_serve(capsys: pytest.Capture
         with pytest.raises(SystemExit):
             cli.main(words)
     text = capsys.readouterr().out
-    commands = "serve capture muxer server devices check password stats"
+    commands = "serve capture muxer server devices check password stats reload scale"
     flags = "[NAME=]SOURCE --config --host --rtsp-port --http-port --muxers --servers --runtime-dir"
     assert [word for word in f"{commands} {flags}".split() if word not in text] == []
 
@@ -59,6 +68,8 @@ def test_the_version_comes_from_the_package(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("words", [[], ["bogus"], ["serve", "--bogus"], ["check"], ["serve", "--rtsp-port", "x"],
+                                   ["serve", "--servers", "x"], ["scale", "servers"], ["scale", "captures", "2"],
+                                   ["reload", "x"],
                                    ["stats", "a"], ["serve", "--rtsp", "1"]])  # fmt: skip
 def test_what_is_not_understood_is_said_in_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
@@ -74,7 +85,7 @@ class TestServe:
             (["nope"], f"'nope' is no source: it is one of {SOURCES}"),
             (["test:", "--rtsp-port", "1", "a="], f"'' is no source: it is one of {SOURCES}"),
             (["--http-port", "70000"], "--http-port 70000: Expected `int` <= 65535 - at `$.http.port`"),
-            (["--servers", "0"], "--servers 0: Expected `int` >= 1 - at `$.processes.servers`"),
+            (["--servers", "-1"], "--servers -1: Expected `int` >= 0 - at `$.processes.servers`"),
             (["--rtsp-port", "9", "--http-port", "9"],
              "port 9 is asked for twice: $.rtsp.port has it, too - at `$.http.port`"),
             (["--config", "/missing"], "/missing: No such file or directory"),
@@ -225,6 +236,13 @@ class TestStats:
         assert cli.main(["stats", "--runtime-dir", str(tmp_path)]) == EXIT_OK
         assert "camera:0" in capsys.readouterr().out
         assert asked == [tmp_path, tmp_path]
+
+
+class TestOrders:
+    def test_where_nothing_runs(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for words in (["reload"], ["reload", "--servers"], ["scale", "servers", "2"]):
+            assert cli.main([*words, "--runtime-dir", str(tmp_path)]) == EXIT_CRASH
+            assert f"no framegate runs in {tmp_path}" in capsys.readouterr().err
 
 
 class TestTables:

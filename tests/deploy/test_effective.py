@@ -1,5 +1,6 @@
 """The settings of `serve`: file, flags, sources."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import STREAMS_MAX, Config, Encode, Http, Rtsp, Stream, from_document
+from common.config import (
+    STREAMS_MAX,
+    Config,
+    Encode,
+    Http,
+    Limits,
+    Processes,
+    RoleLimits,
+    Rtsp,
+    Stream,
+    from_document,
+)
 from common.errors import SettingsError
 from common.passwords import hash_password
 from common.source_spec import NAME_CHARACTERS_MAX
-from deploy.effective import check, name_sources, settle
+from deploy.effective import check, counted, name_sources, settle
 from tests.support.certificates import issue
 
 FILE = """
@@ -57,8 +69,8 @@ class TestSettle:
         assert settle(file, {}, ["door=test:"]).streams == {"door": Stream(source="test:")}
 
     def test_a_flags_fault_names_the_flag(self) -> None:
-        with pytest.raises(SettingsError, match=r"^--muxers 0: Expected `int` >= 1 - at `\$.processes.muxers`$"):
-            settle(None, {"--muxers": ("processes.muxers", 0)}, [])
+        with pytest.raises(SettingsError, match=r"^--muxers -1: Expected `int` >= 0 - at `\$.processes.muxers`$"):
+            settle(None, {"--muxers": ("processes.muxers", -1)}, [])
 
     def test_a_files_fault_names_the_file(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=r"missing\.toml: No such file or directory"):
@@ -174,3 +186,24 @@ class TestNames:
             assert len(set(texts)) < len(texts)
         else:
             assert list(streams.values()) == [text.rpartition("=")[2] for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("cores", "streams", "muxers", "servers"),
+    [(1, 1, 1, 1), (2, 1, 1, 1), (4, 1, 1, 3), (8, 5, 2, 7), (64, 3, 3, 63), (400, 400, 64, 64)],
+)
+def test_numbers_that_are_left_to_the_machine(cores: int, streams: int, muxers: int, servers: int) -> None:
+    assert counted(Processes(muxers=0, servers=0), cores, streams) == Processes(muxers=muxers, servers=servers)
+    assert counted(Processes(muxers=9, servers=8), cores, streams) == Processes(muxers=9, servers=8)
+
+
+def test_auto_is_settled_before_anything_starts() -> None:
+    config = settle(None, {"--servers": ("processes.servers", 0)}, [])
+    assert config.processes.servers == max(len(os.sched_getaffinity(0)) - 1, 1)
+
+
+def test_a_core_that_is_not_there_is_named() -> None:
+    stranger = max(os.sched_getaffinity(0)) + 1
+    config = Config(streams={"a": Stream(source="test:")}, limits=Limits(server=RoleLimits(cpus=(stranger,))))
+    with pytest.raises(SettingsError, match=rf"core {stranger} is not there; .* - at `\$\.limits\.server\.cpus`"):
+        check(config)

@@ -31,8 +31,9 @@ from deploy.effective import settle
 from deploy.policy import Limits
 from deploy.supervisor import serve
 file, flags, sources, limits = json.loads(sys.argv[1])
-config = settle(file, {k: tuple(v) for k, v in flags.items()}, sources)
-sys.exit(serve(config, _say, Limits(**limits) if limits else None))
+def read():
+    return settle(file, {k: tuple(v) for k, v in flags.items()}, sources)
+sys.exit(serve(read, _say, Limits(**limits) if limits else None))
 """
 
 

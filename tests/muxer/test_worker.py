@@ -13,7 +13,7 @@ import zmq
 
 from common import config as settings
 from common import sockets, wire
-from common.endpoints import capture_endpoint, muxer_endpoint
+from common.endpoints import capture_endpoint, control_endpoint, muxer_endpoint
 from common.errors import EXIT_OK, EXIT_SETTINGS
 from common.messages import (
     Announce,
@@ -26,6 +26,10 @@ from common.messages import (
     Message,
     ReadStart,
     ReadStop,
+    Ready,
+    Reconfigure,
+    Reconfigured,
+    Report,
     SampleMessage,
     SourceState,
     Welcome,
@@ -233,3 +237,36 @@ def test_a_muxer_that_is_not_there_is_a_setting_s_fault(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == EXIT_SETTINGS
     assert "--index 3: there are 1 muxers" in result.stderr
+
+
+def test_other_streams_are_taken_on_and_what_is_watched_here_stays(context: sockets.Context) -> None:
+    with muxer(old=settings.Stream(source="test:")) as (directory, _):
+        control = sockets.control_server(context, control_endpoint(directory))
+        assert control.poll(WAIT_MS), "no report"
+        line, *frames = control.recv_multipart()
+        assert isinstance(wire.decode(frames)[0], Ready | Report)
+        old = Capture(context, directory, "old")
+        old.start()
+        server = Server(context, directory)
+        old.picture(sync=True)
+        server.tell(ReadStart(1, 1, "old", None, ROOM))
+        assert server.picture().stream == "old"
+
+        config = settings.Config(runtime_dir=directory, streams={"new": settings.Stream(source="test:")})
+        Path(directory, "framegate.toml").write_text(settings.dump(config), "utf-8")
+        control.send_multipart([line, *wire.encode(Reconfigure(7))])
+        said: Message | None = None
+        while not isinstance(said, Reconfigured):
+            assert control.poll(WAIT_MS), "not reconfigured"
+            said, _ = wire.decode(control.recv_multipart()[1:])
+        assert said.generation == 7
+        new = Capture(context, directory, "new")
+        new.start()
+        old.picture()
+        assert server.picture().stream == "old"  # until its server has heard of it
+        server.tell(Describe(1, "new"))
+        while not isinstance(answer := server.receive()[0], Described):
+            pass
+        assert (answer.stream, answer.error) == ("new", "")
+        for socket in (control, old.socket, new.socket, server.socket):
+            socket.close()

@@ -31,6 +31,7 @@ class Bench:
         self.now_us = 1_000_000
         self.frames: list[FrameMessage] = []
         self.endings: list[Ended] = []
+        self.moved: list[str] = []
         self.news: list[tuple[list[str], bool]] = []
         self.client = MuxerClient(
             self.context, self.poller, self.directory, "server-0", 1, ["cam", "two"], self.counters,
@@ -47,6 +48,9 @@ class Bench:
 
     def ended(self, message: Ended) -> None:
         self.endings.append(message)
+
+    def moves(self, stream: str) -> None:
+        self.moved.append(stream)
 
     def muxer_is_new(self, streams: Iterable[str], replaced: bool) -> None:
         self.news.append((list(streams), replaced))
@@ -225,3 +229,47 @@ def test_streams_have_their_muxer() -> None:
     for router in routers:
         router.close()
     bench.close()
+
+
+def test_a_frame_of_a_stream_that_is_another_muxers_is_stale(bench: Bench) -> None:
+    bench.start_muxer()
+    bench.welcome(5)
+    bench.turn_until(lambda: bench.news)
+    frame = FrameSource("two").frame(sync=True)
+    bench.client.adopt(1, ["cam"], bench)
+    bench.say(frame.addressed(to_live=True), frame.data)
+    bench.turn_until(lambda: bench.counters.stale_frames)
+    assert bench.frames == []
+
+
+def test_other_streams_and_muxers_are_taken_on(bench: Bench) -> None:
+    """A stream that moves is forgotten where it was, then asked for where it is."""
+    bench.start_muxer()
+    bench.welcome(5)
+    bench.turn_until(lambda: bench.news)
+    answers: list[tuple[str, str]] = []
+    bench.client.describe("two", Payload.TS, bench.now_us + 10**9, lambda sdp, error: answers.append((sdp, error)))
+    names = [f"s{number}" for number in range(20)]
+    bench.client.adopt(1, ["cam", *names], bench)
+    assert answers == [("", "the stream two has been removed")]
+    bench.client.adopt(2, ["cam", *names], bench)
+    moved = [name for name in ("cam", *names) if muxer_of(name, 2) == 1]
+    assert 0 < len(moved) < 20
+    assert bench.moved == moved
+    assert bench.news[1:] == [([name], True) for name in moved]
+    other = sockets.frames_out(bench.context, muxer_endpoint(bench.directory, 1))
+    try:
+        bench.client.describe(moved[0], Payload.TS, bench.now_us + 10**9, lambda *said: answers.append(said))
+        asked: list[Message] = []
+
+        def come() -> bool:
+            while other.poll(0):
+                asked.append(wire.decode(other.recv_multipart()[1:])[0])
+            return any(isinstance(message, Describe) and message.stream == moved[0] for message in asked)
+
+        bench.turn_until(come)
+        bench.client.adopt(1, ["cam", *names], bench)
+        assert bench.moved == [*moved, *moved]
+        assert isinstance(bench.heard(Describe), Describe)  # the question goes along
+    finally:
+        other.close()

@@ -9,7 +9,6 @@ import sys
 import time
 
 import psutil
-import pytest
 
 from common.errors import EXIT_SETTINGS
 from common.messages import Forget, ReadStop
@@ -48,11 +47,9 @@ def refused_start(process: ServerProcess, *arguments: str) -> str:
     return ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("index", "words"), [("1", "--index 1: there are 1 servers"), ("-1", "--index -1: there are 1 servers")]
-)
-def test_an_index_that_is_none(index: str, words: str) -> None:
-    assert words in refused_start(ServerProcess("cam"), "--index", index)
+def test_an_index_that_is_none() -> None:
+    said = refused_start(ServerProcess("cam"), "--index", "-1")
+    assert "--index -1: servers are counted from 0" in said
 
 
 def test_a_port_in_use() -> None:

@@ -63,12 +63,12 @@ class Instance:
         self._wait_ready = wait_ready
         self._temporary = self.home / "tmp"
         self._temporary.mkdir()
-        self._config = self.home / "settings.toml"
+        self.settings_file = self.home / "settings.toml"
         arguments = ["--rtsp-port", "0", "--http-port", "0", "--runtime-dir", str(self.runtime_dir)]
         arguments += ["--muxers", str(muxers), "--servers", str(servers), *extra]
         if config is not None:
-            self._config.write_text(config)
-            arguments += ["--config", str(self._config)]
+            self.settings_file.write_text(config)
+            arguments += ["--config", str(self.settings_file)]
         self._arguments = ["serve", *sources, *arguments]
         self._mark = uuid.uuid4().hex
         self._out: list[str] = []
@@ -242,7 +242,7 @@ class Instance:
         """Assert that neither process nor file nor shared memory of a stopped instance is there."""
         left = self.alive()
         assert not left, f"processes left behind: {left}"
-        files = [str(path) for path in self.home.rglob("*") if path not in (self._config, self._temporary)]
+        files = [str(path) for path in self.home.rglob("*") if path not in (self.settings_file, self._temporary)]
         files += [str(self.runtime_dir)] if self.runtime_dir.exists() else []
         assert not files, f"files left behind: {files}"
         shared = [
