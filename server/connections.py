@@ -1,6 +1,5 @@
-"""What RTSP and HTTP connections have in common: the socket, its life and its end; and the listening sockets."""
+"""What RTSP and HTTP connections have in common: the socket, its life and its end."""
 
-import errno
 import socket
 import ssl
 import struct
@@ -17,12 +16,12 @@ from server.auth import Accounts
 from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
-from server.limits import Addresses, Allowance, peer_host
+from server.limits import Addresses, Allowance
 from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
 from server.sender_reports import SenderReports
-from server.tcp_outlet import TcpOutlet, configure_tcp
+from server.tcp_outlet import TcpOutlet
 from server.tls import HANDSHAKE_US_MAX, TlsChannel, TlsOutlet
 from server.udp_outlet import UdpPorts
 from server.viewers import Viewer
@@ -31,11 +30,8 @@ RECEIVE_BYTES_MAX = 64 << 10  # at once
 REQUEST_US_MAX = 10_000_000  # from the first byte of a request to its last
 LOGIN_REFUSAL_US = 1_000_000  # at least: a wrong password is found out no faster on one connection
 LINGER_US = 1_000_000  # how long a last word may take to go out, and be read
-ACCEPTS_A_TURN_MAX = 256
-REFUSED_MAX = 64  # connections beyond the limit that are still being told so
 
 _RESET = struct.pack("ii", 1, 0)  # struct linger: what is unsent is thrown away when the socket is closed
-_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Services:
@@ -317,106 +313,3 @@ class Connection:
                 self._socket.shutdown(socket.SHUT_WR)
             except OSError:
                 self.close("done")  # the client was first
-
-
-Maker = Callable[[socket.socket, str, Callable[[Connection], None]], Connection]
-
-
-class Listener:
-    """One listening socket, and the connections that came by it.
-
-    make: a connection of an accepted socket. refusal: what one beyond `connections_max` is told.
-    """
-
-    def __init__(
-        self, services: Services, sock: socket.socket,
-        make: Maker, refusal: bytes,
-    ) -> None:  # fmt: skip
-        self._services = services
-        self._socket = sock
-        self._make = make
-        self._refusal = refusal
-        self._paused = False
-        self.listening = True
-        self.connections: dict[Connection, None] = {}
-        self._refused: dict[Connection, None] = {}
-        services.poller.add(sock.fileno(), READ, self._on_events)
-
-    def sweep(self, now: int) -> None:
-        """Once a second: accept again after a pause, and look after every connection."""
-        if self._paused and self.listening:
-            self._paused = False
-            self._services.poller.modify(self._socket.fileno(), READ)
-        for connection in [*self.connections, *self._refused]:
-            connection.sweep(now)
-
-    def drain(self) -> None:
-        """Take in who is at the door already, then listen no more."""
-        while self._accept():
-            pass
-        self.close()
-
-    def close(self) -> None:
-        """Listen no more; the connections stay."""
-        if self.listening:
-            self.listening = False
-            self._services.poller.remove(self._socket.fileno())
-            self._socket.close()
-
-    def _on_events(self, _events: int) -> None:
-        for _ in range(ACCEPTS_A_TURN_MAX):
-            if not self._accept():
-                return
-
-    def _accept(self) -> bool:
-        """Take in the next connection; whether there may be another."""
-        try:
-            sock, address = self._socket.accept()
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._services.counters.accept_errors += 1
-            if error.errno in _NO_RESOURCES:
-                self._services.log.warning("accept_failed", reason=error.strerror)
-                self._paused = True  # trying again at once would only spin
-                self._services.poller.modify(self._socket.fileno(), 0)
-                return False
-            return True  # the client has gone again
-        self._accepted(sock, address)
-        return True
-
-    def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        counters, limits = self._services.counters, self._services.config.rtsp
-        host, port = address[:2]
-        crowded = self._services.addresses.count(host) >= limits.connections_per_address_max
-        counters.addresses_crowded += crowded
-        refused = crowded or len(self.connections) >= limits.connections_max
-        try:
-            if refused and len(self._refused) >= REFUSED_MAX:
-                raise OSError(errno.EUSERS, "too many connections")
-            configure_tcp(sock, self._services.config.viewer.stalled_close_ms)
-        except OSError:
-            counters.connections_refused += refused
-            sock.close()
-            return
-        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        if refused:
-            counters.connections_refused += 1
-            connection = self._make(sock, peer, lambda closed: self._refused.pop(closed, None))
-            self._refused[connection] = None
-            connection.send(self._refusal)
-            connection.finish()
-        else:
-            counters.connections_accepted += 1
-            self.adopt(sock, peer)
-
-    def adopt(self, sock: socket.socket, peer: str, make: Maker | None = None) -> Connection:
-        """A connection of this socket, as those that come by ours; make: of another kind."""
-        connection = (make or self._make)(sock, peer, self._gone)
-        self.connections[connection] = None
-        self._services.addresses.add(peer_host(peer))
-        return connection
-
-    def _gone(self, connection: Connection) -> None:
-        if self.connections.pop(connection, connection) is None:
-            self._services.addresses.remove(peer_host(connection.peer))

@@ -20,8 +20,9 @@ from common.endpoints import tunnel_path
 from common.errors import MessageError
 from common.messages import TunnelEnd
 from common.poller import READ
-from server.connections import REQUEST_US_MAX, Connection, Listener, Services
+from server.connections import REQUEST_US_MAX, Connection, Services
 from server.limits import peer_host
+from server.listening import Listener
 from server.rtsp_connection import INPUT_BYTES_MAX, RtspConnection
 from server.tunnel_text import HEAD, Base64Reader
 

@@ -14,13 +14,13 @@ from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
 from common.poller import READ, Poller, wake
 from common.role import Role
 from server.auth import Accounts
-from server.connections import Connection, Listener, Services
+from server.connections import Connection, Services
 from server.counters import Counters
 from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.http_connection import REFUSAL as HTTP_REFUSAL
 from server.http_connection import HttpConnection
-from server.listening import listen, resolve
+from server.listening import Listener, listen, resolve
 from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
@@ -132,9 +132,8 @@ class Worker:
             return False
         self._tunnels.leave()
         for listener in self._listeners:
-            if listener.listening:
-                listener.drain()
-        return not any(listener.connections for listener in self._listeners)
+            listener.drain(now_us())
+        return not any(listener.listening or listener.connections for listener in self._listeners)
 
     def _wait_us(self) -> int:
         due = [
