@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+COLUMNS = 2
 LEAST_S = 0.001  # the scale is logarithmic
 
 Points = Sequence[tuple[float, float]]
@@ -20,16 +21,20 @@ def plot(ages: Mapping[str, Mapping[str, Points]], path: Path) -> None:
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
     if not ages:
         return
-    figure, panels = pyplot.subplots(1, len(ages), figsize=(5.5 * len(ages), 4.5), squeeze=False, sharey=True)
-    for panel, (server, viewers) in zip(panels[0], ages.items(), strict=True):
+    rows, columns = -(-len(ages) // COLUMNS), min(len(ages), COLUMNS)
+    size = 5.5 * columns, 3.6 * rows
+    figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    panels = [panel for row in grid for panel in row]
+    for panel, (server, viewers) in zip(panels, ages.items(), strict=False):
         for name, points in viewers.items():
             shown = [(when_s, max(age_s, LEAST_S)) for when_s, age_s in points if when_s >= 0]
             panel.plot(*zip(*shown, strict=True) if shown else ((), ()), ".", markersize=3, label=name)
         panel.axhline(1.0, color="black", linewidth=0.8)
         panel.set(title=server, xlabel="seconds since the slow viewers came", yscale="log")
         panel.grid(alpha=0.3)
-    panels[0][0].set_ylabel("age of a picture when it was whole, s")
-    panels[0][-1].legend(markerscale=3)
+    for row in grid:
+        row[0].set_ylabel("age of a whole picture, s")
+    panels[min(1, len(ages) - 1)].legend(markerscale=3)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

@@ -57,7 +57,8 @@ class Figures:
     """One viewer, or several together. Pictures, but `gaps` in RTP's numbers; ages in seconds, the greatest.
 
     got: whole, of `due` from the first to the last it got. cut: with something missing inside. broken: shown, and
-    not as drawn. stale: older than STALE_S when complete. began_s, age_s: None where nothing came.
+    not as drawn. stale: older than STALE_S when complete. began_s, age_s: None where nothing came. Ages are those
+    of pictures that were not there yet when the viewer came: what it starts with is a matter of setting.
     """
 
     got: int
@@ -77,9 +78,10 @@ class Figures:
         return self.due - self.got
 
 
-def figures(timeline: Timeline, viewer: Watched, resumed_s: float | None = None) -> Figures:
-    """Of one viewer. resumed_s: when a stalled one read on; `fresh_after_s` counts from there."""
+def figures(timeline: Timeline, viewer: Watched, played_s: float, resumed_s: float | None = None) -> Figures:
+    """Of one viewer. played_s: when it came. resumed_s: when a stalled one read on, for `fresh_after_s`."""
     aged = list(timeline.aged(viewer))
+    since = [one for one in aged if one.picture.last_s - one.age_s >= played_s]
     places = {one.place for one in aged}
     fresh_s = None
     if resumed_s is not None:
@@ -92,10 +94,10 @@ def figures(timeline: Timeline, viewer: Watched, resumed_s: float | None = None)
         due=max(places) - min(places) + 1 if places else 0,
         cut=sum(picture.number < 0 for picture in viewer.pictures),
         broken=sum(picture.damaged for picture in viewer.pictures),
-        stale=sum(one.age_s > STALE_S for one in aged),
+        stale=sum(one.age_s > STALE_S for one in since),
         gaps=viewer.gaps,
-        began_s=max((one.began_s for one in aged), default=None),
-        age_s=max((one.age_s for one in aged), default=None),
+        began_s=max((one.began_s for one in since), default=None),
+        age_s=max((one.age_s for one in since), default=None),
         ended=viewer.ended,
         fresh_after_s=fresh_s,
     )

@@ -22,9 +22,10 @@ How to read the table
     broken            pictures that a player shows, and that are not as they were drawn
     gaps              places where RTP's sequence numbers are not contiguous
     oldest            the greatest age, in seconds: since the first good viewer had all of that picture. "begun":
-                      when its first byte was read, which is what a server answers for; "whole": its last, so with
-                      the time it took to pass at the viewer's own rate. What lay in the kernel's buffers when the
-                      stalled one stopped reading is as old as the stall lasted, whoever sent it
+                      when its first byte came to the viewer's machine, which a server answers for; "whole": when
+                      its last was read, so with the time it took to pass at the viewer's own rate. What was there
+                      before the viewer came does not count. What lay in the kernel's buffers when the stalled one
+                      stopped reading is as old as the stall lasted, whoever sent it: "over 1 s" says how much
     over 1 s          pictures that were older than that when they were whole
     fresh after       from the end of the stall to the first picture that is less than 1 s old
     late p99          good viewers: 99th percentile of how late pictures were, by the clip's pace and the earliest
@@ -137,6 +138,7 @@ def judged(server: Server, recordings: list[Recording], clip: CheckClip, judge: 
     """The figures of a run. What was recorded is let go of."""
     since_s = min(r.played_s for r in recordings if not r.name.startswith("good"))
     until_s = max(r.times_s[-1] for r in recordings if r.times_s)
+    played_s = {r.name: r.played_s for r in recordings}
     resumed_s = {r.name: r.played_s + r.manner.stall_s[1] for r in recordings if r.manner.stall_s[1]}
     everybody: list[Watched] = []
     for recording in recordings:
@@ -146,12 +148,12 @@ def judged(server: Server, recordings: list[Recording], clip: CheckClip, judge: 
         recording.data.clear()
     good = [viewer for viewer in everybody if viewer.name.startswith("good")]
     timeline = Timeline(clip, good)
-    rows = {"good": together([figures(timeline, viewer) for viewer in good])}
+    rows = {"good": together([figures(timeline, viewer, played_s[viewer.name]) for viewer in good])}
     by_good = [list(timeline.aged(viewer)) for viewer in good]
     ages: dict[str, list[Aged]] = {"good": by_good[-1]}
     for viewer in everybody:
         if viewer not in good:
-            rows[viewer.name] = figures(timeline, viewer, resumed_s.get(viewer.name))
+            rows[viewer.name] = figures(timeline, viewer, played_s[viewer.name], resumed_s.get(viewer.name))
             ages[viewer.name] = list(timeline.aged(viewer))
     spans = ((since_s - ALONE_S, since_s), (since_s, until_s))
     alone, beside = (
