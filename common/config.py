@@ -52,7 +52,7 @@ class Rtsp(Section, frozen=True):
     multicast_groups: str = ""
     multicast_port: Annotated[int, msgspec.Meta(ge=1024, le=65534, multiple_of=2)] = 20000
     multicast_ttl: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
-    udp_burst_bytes: Annotated[int, msgspec.Meta(ge=1500, le=16 << 20)] = 64 << 10
+    udp_burst_bytes: Annotated[int, msgspec.Meta(ge=1500, le=16 << 20)] = 32 << 10
     udp_pace_bps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000_000)] = 50_000_000
     session_timeout_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 60
     connections_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5000

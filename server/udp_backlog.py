@@ -9,6 +9,7 @@ burst go out at once, uncounted: they come at the stream's own pace.)
 from collections import deque
 from typing import NamedTuple
 
+from common.rtp_rows import PACKET_BYTES_MAX
 from server.datagrams import Datagrams, Run
 
 QUEUED_US_MAX = 500_000  # at the pace: a frame for which more is waiting is not queued
@@ -17,10 +18,14 @@ ROOM_US = 50_000  # of what is queued at a muxer, until it is asked for more
 
 
 class Pacing(NamedTuple):
-    """bytes_per_s: 0 for no pacing at all. burst_bytes: so much may leave at once."""
+    """bytes_per_s: 0 for no pacing at all. burst_bytes: so much may leave at once.
+
+    packet_bytes_min: what a smaller packet counts as: in a receiver's buffer it takes as much as a large one.
+    """
 
     bytes_per_s: int
     burst_bytes: int
+    packet_bytes_min: int = PACKET_BYTES_MAX
 
     @property
     def queued_bytes_max(self) -> int:
@@ -66,14 +71,16 @@ class Backlog:
             return None
         runs = self._frames[0]
         segment_bytes, data, track = runs.popleft()
-        taken = min(max(self._credit_bytes // segment_bytes, 1) * segment_bytes, len(data))
+        counted_bytes = max(segment_bytes, self._pacing.packet_bytes_min)
+        packets = min(max(self._credit_bytes // counted_bytes, 1), -(-len(data) // segment_bytes))
+        taken = min(packets * segment_bytes, len(data))
         if taken < len(data):
             runs.appendleft(Run(segment_bytes, data[taken:], track))
         self._begun = bool(runs)
         if not runs:
             self._frames.popleft()
         self.queued_bytes -= taken
-        self._credit_bytes -= taken
+        self._credit_bytes -= max(taken, packets * self._pacing.packet_bytes_min)
         return Run(segment_bytes, data[:taken], track)
 
     def drop_frame(self) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from server.datagrams import Datagrams, Run
 from server.udp_backlog import SLICE_US, Backlog, Pacing
 
-PACING = Pacing(bytes_per_s=1_000_000, burst_bytes=10_000)
+PACING = Pacing(bytes_per_s=1_000_000, burst_bytes=10_000, packet_bytes_min=0)
 
 
 def frame(*runs: tuple[int, int]) -> Datagrams:
@@ -45,6 +45,16 @@ def test_the_credit_comes_back_while_nothing_waits() -> None:
     assert taken(backlog, 1_000_000) == [10_000]
 
 
+def test_small_packets_count_as_large_ones() -> None:
+    backlog = Backlog(Pacing(1_000_000, 13_280), 0)
+    for _ in range(30):
+        assert backlog.add(frame((200, 200)))
+    assert taken(backlog, 0) == [200] * 10
+    backlog = Backlog(Pacing(1_000_000, 13_280), 0)
+    backlog.add(frame((1328, 13_280), (100, 1000)))
+    assert taken(backlog, 0) == [13_280]
+
+
 def test_too_much_is_not_queued() -> None:
     backlog = Backlog(PACING, 0)
     assert backlog.add(frame((1000, 10_000_000)))  # whatever its size, the first is
@@ -78,7 +88,7 @@ def test_a_frame_of_which_a_part_is_lost_is_dropped() -> None:
 def test_everything_leaves_once_in_order(
     frames: list[list[tuple[int, int]]], burst_bytes: int, bytes_per_s: int
 ) -> None:
-    pacing = Pacing(bytes_per_s, burst_bytes)
+    pacing = Pacing(bytes_per_s, burst_bytes, packet_bytes_min=0)
     backlog = Backlog(pacing, 0)
     wanted = []
     for number, runs in enumerate(frames):

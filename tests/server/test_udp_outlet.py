@@ -177,7 +177,7 @@ def test_reports_are_heard_from_the_viewer_s_port_only(bench: Bench) -> None:
 
 
 def test_what_is_beyond_the_burst_goes_out_at_the_pace() -> None:
-    bench = Bench(pacing=Pacing(1_000_000, 20_000))
+    bench = Bench(pacing=Pacing(1_000_000, 20_000, packet_bytes_min=0))
     outlet = bench.open()
     assert bench.udp.due_us is None
     frame = ts_datagrams(bench.source.frame(packets=1000).data)
@@ -206,7 +206,7 @@ def test_what_is_beyond_the_burst_goes_out_at_the_pace() -> None:
 
 
 def test_the_queue_is_bounded_and_ends_with_the_viewer() -> None:
-    bench = Bench(pacing=Pacing(1_000_000, 20_000))
+    bench = Bench(pacing=Pacing(1_000_000, 20_000, packet_bytes_min=0))
     outlet = bench.open()
     frame = ts_datagrams(bench.source.frame(packets=1000).data)
     assert outlet.room_bytes == 50_000
