@@ -258,13 +258,14 @@ class Report(Message, frozen=True, tag=41):
 
 
 class FiguresRequest(Message, frozen=True, tag=42):
-    """server or cli → supervisor: all figures, please."""
+    """server or cli → supervisor: all figures, please. metrics: as the text that Prometheus reads."""
 
     request: U63
+    metrics: bool = False
 
 
 class Figures(Message, frozen=True, tag=43):
-    """supervisor → asker: `/api/stats` as JSON text."""
+    """supervisor → asker: `/api/stats` as JSON text; or `/metrics`, where these were asked for."""
 
     request: U63
     json: Annotated[bytes, msgspec.Meta(max_length=FIGURES_BYTES_MAX)]

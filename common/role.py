@@ -116,9 +116,9 @@ class Role:
         """The line to the supervisor, to poll (edge-triggered) where `ask_figures` is used."""
         return self._control
 
-    def ask_figures(self, request: int) -> bool:
+    def ask_figures(self, request: int, metrics: bool = False) -> bool:
         """Ask the supervisor for all figures; False where there is none. `figures_answers` has the answer."""
-        return self._tell(wire.encode(FiguresRequest(request)))
+        return self._tell(wire.encode(FiguresRequest(request, metrics)))
 
     def figures_answers(self) -> list[Figures]:
         """The answers that have come since the last call."""

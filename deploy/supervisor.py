@@ -19,7 +19,7 @@ from common import logs, sockets, wire
 from common.clock import now_us
 from common.endpoints import control_endpoint
 from common.errors import EXIT_CRASH, MessageError
-from common.figures import ProcessFigures, RoleFigures
+from common.figures import InstanceFigures, ProcessFigures, RoleFigures
 from common.instance import default_directory
 from common.messages import (
     Drain,
@@ -37,6 +37,7 @@ from deploy import policy as policies
 from deploy.children import Child, Children
 from deploy.deaths import in_words
 from deploy.generations import Asker, Generations, check_endpoints, waits_of
+from deploy.metrics import exposition
 from deploy.runtime import RuntimeDirectory, hold_port, resolve, shown_host
 from deploy.signals import Signals
 from deploy.stats import Meter, merge
@@ -126,7 +127,7 @@ class Supervisor:
         self._faults: dict[str, str] = {}  # the setting that ended a process, by its name; may be empty
         self._refused = 0
         self._meter = Meter()
-        self._figures = b""
+        self._figures = InstanceFigures()
         self._figures_us = -FIGURES_AGE_MAX_US
         self._started_us = now_us()
         self._exit_code: int | None = None
@@ -194,7 +195,9 @@ class Supervisor:
 
     def _heard(self, asker: bytes, message: object, now: int) -> None:
         if isinstance(message, FiguresRequest):
-            reply = wire.encode(Figures(message.request, self._current_figures(now)))
+            figures = self._current_figures(now)
+            text = exposition(figures) if message.metrics else msgspec.json.encode(figures)
+            reply = wire.encode(Figures(message.request, text))
             self._control.send_multipart([asker, *reply], zmq.NOBLOCK)
             return
         if isinstance(message, Order):
@@ -335,13 +338,13 @@ class Supervisor:
 
     # ---- figures -----------------------------------------------------------------------------------------
 
-    def _current_figures(self, now: int) -> bytes:
+    def _current_figures(self, now: int) -> InstanceFigures:
         if now - self._figures_us >= FIGURES_AGE_MAX_US:
             self._figures_us = now
             self._figures = self._collect_figures(now)
         return self._figures
 
-    def _collect_figures(self, now: int) -> bytes:
+    def _collect_figures(self, now: int) -> InstanceFigures:
         pids = {child.name: child.popen.pid for child in self._children}
         usage = self._meter.read([os.getpid(), *pids.values()], now)
         own = usage[os.getpid()]
@@ -370,4 +373,4 @@ class Supervisor:
             for stream in self._config.streams
             if self._has_failed(stream)
         }
-        return msgspec.json.encode(merge(self._config, processes, self._reports, failed))
+        return merge(self._config, processes, self._reports, failed)

@@ -29,12 +29,12 @@ class FiguresDesk:
         """Something may have come: the line must be read, or its descriptor stays readable."""
         self._woken = True
 
-    def ask(self, answer: Answer) -> None:
-        """`answer` is called once, perhaps at once."""
+    def ask(self, answer: Answer, metrics: bool = False) -> None:
+        """`answer` is called once, perhaps at once. metrics: not JSON, but what Prometheus reads."""
         self._requests += 1
         if len(self._askers) >= ASKERS_MAX:
             answer(503, b"too many ask for figures")
-        elif not self._role.ask_figures(self._requests):
+        elif not self._role.ask_figures(self._requests, metrics):
             answer(503, b"no supervisor: this process was started by hand")
         else:
             self._askers[self._requests] = self._clock() + DEADLINE_US, answer

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from common.clock import now_us
 from common.messages import TunnelEnd
@@ -16,6 +17,7 @@ from server.tls import TlsChannel
 from server.viewers import Viewer
 
 JSON = "application/json"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus' text format
 RETRY = ("Retry-After", "2")
 NO_TUNNEL = b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"  # `server.tunnels`
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
@@ -141,17 +143,19 @@ class HttpConnection(Connection):
                 self._dialogue.respond(200 if up else 503, JSON, body)
             case Ask(topic=Topic.STATS):
                 services.figures.ask(self._figures_came)
+            case Ask(topic=Topic.METRICS):
+                services.figures.ask(partial(self._figures_came, content_type=METRICS), metrics=True)
             case Ask(topic=Topic.STREAM, stream=stream):
                 deadline_us = now_us() + services.config.viewer.source_wait_ms * 1000
                 self._question = services.muxers.describe(
                     stream, Payload.TS, deadline_us, lambda _, error: self._described(step, error)
                 )
 
-    def _figures_came(self, status: int, text: bytes) -> None:
+    def _figures_came(self, status: int, text: bytes, content_type: str = JSON) -> None:
         if self.closed or self.finishing_us is not None:
             return
         if status == 200:
-            self._dialogue.respond(200, JSON, text)
+            self._dialogue.respond(200, content_type, text)
         else:
             self._dialogue.fail(status, text.decode(), RETRY)
         self._go_on()

@@ -46,6 +46,7 @@ class Topic(Enum):
 
     HEALTH = "/healthz"
     STATS = "/api/stats"
+    METRICS = "/metrics"
     STREAM = "/NAME.ts"
 
 
@@ -272,7 +273,7 @@ def _path(target: bytes) -> str:
 
 
 def _topic(path: str) -> Topic | None:
-    if path in (Topic.HEALTH.value, Topic.STATS.value):
+    if path in (Topic.HEALTH.value, Topic.STATS.value, Topic.METRICS.value):
         return Topic(path)
     return Topic.STREAM if path.endswith(STREAM_SUFFIX) else None
 

@@ -71,7 +71,7 @@ WITHOUT_MEDIA: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ended, U63, TEXTS),
     st.builds(Ready, TEXTS, NAMES, U32, st.dictionaries(TEXTS, st.integers(0, 65535), max_size=3)),
     st.builds(Report, TEXTS, NAMES, U32, st.binary(max_size=100)),
-    st.builds(FiguresRequest, U63),
+    st.builds(FiguresRequest, U63, st.booleans()),
     st.builds(Figures, U63, st.binary(max_size=100)),
     st.builds(Reconfigure, U63),
     st.builds(Reconfigured, NAMES, U32, U63),

@@ -71,7 +71,7 @@ GOLDEN = [
     (Ended(2, ""), "9202 93 1c 02 a0"),
     (Ready("muxer", "muxer-0", 9, {"rtsp": 1}), "9202 95 28 a56d75786572 a76d757865722d30 09 81a47274737001"),
     (Report("muxer", "muxer-0", 9, b"{}"), "9202 95 29 a56d75786572 a76d757865722d30 09 c4027b7d"),
-    (FiguresRequest(1), "9202 92 2a 01"),
+    (FiguresRequest(1), "9202 93 2a 01 c2"),
     (Figures(1, b"{}"), "9202 93 2b 01 c4027b7d"),
     (Reconfigure(3), "9202 92 2c 03"),
     (Reconfigured("muxer-0", 9, 3), "9202 94 2d a76d757865722d30 09 03"),

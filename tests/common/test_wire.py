@@ -130,7 +130,7 @@ def test_what_is_wrong_is_said(fields: object, fault: str) -> None:
 
 
 def test_a_newer_sender_may_append_fields() -> None:
-    assert decode([packed([VERSION, [42, 7, "new", [1]]])])[0] == FiguresRequest(7)
+    assert decode([packed([VERSION, [42, 7, True, "new", [1]]])])[0] == FiguresRequest(7, True)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,9 @@ def test_healthz_and_the_other_answers_of_http(instance: Instance) -> None:
         assert answer.status == 200
     with urllib.request.urlopen(f"{base}/api/stats", timeout=5) as answer:
         assert answer.headers["Content-Type"].startswith("application/json")
+    with urllib.request.urlopen(f"{base}/metrics", timeout=5) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert b'framegate_stream_live{stream="cam"} 1.0\n' in answer.read()
     head = urllib.request.Request(f"{base}/cam.ts", method="HEAD")
     with urllib.request.urlopen(head, timeout=5) as answer:
         assert answer.headers["Content-Type"] == "video/mp2t"
