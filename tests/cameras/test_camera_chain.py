@@ -1,0 +1,117 @@
+"""From an emulated USB camera to viewers, with everything between: and the cable is pulled while they watch."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support import camera_formats, decoding, players
+from tests.support.camera_formats import mjpeg
+from tests.support.forked_roles import HTTP_PORT, RTSP_PORT, ForkedRoles
+from tests.support.usb_camera import UsbCamera
+from tests.support.viewers import HttpViewer, RtspViewer
+from tests.support.wait import until
+
+SETTINGS = f"""
+[rtsp]
+port = {RTSP_PORT}
+
+[http]
+port = {HTTP_PORT}
+
+[viewer]
+age_max_ms = 20000
+source_wait_ms = 60000
+"""
+DOOR = """
+[streams.door]
+source = "camera:{path}"
+"""
+YARD = """
+[streams.yard]
+source = "camera:{path}"
+format = "mjpeg"
+fps = 5.0
+"""
+RTSP, HTTP = f"rtsp://127.0.0.1:{RTSP_PORT}/door", f"http://127.0.0.1:{HTTP_PORT}"
+WITHIN_S = 90.0
+FFMPEG_PICTURES = 80
+
+
+class Ffmpeg(threading.Thread):
+    """`ffmpeg` that decodes so many pictures of a stream; then `ended` is what became of it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        shown = f"-fps_mode vfr -frames:v {FFMPEG_PICTURES} -f null -"
+        self._line = f"ffmpeg -nostdin -v error -rtsp_transport tcp -i {url} {shown}"
+
+    def run(self) -> None:
+        self.ended = players.run(self._line, within_s=150)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    assert shutil.which("ffmpeg"), "the viewer of this test"
+    clip = camera_formats.check_clip(tmp_path)
+    door, yard = UsbCamera([camera_formats.h264(clip)], "D1"), UsbCamera([mjpeg(fps=5)], "Y2", port=1)
+    settings = SETTINGS + DOOR.format(path=door.stable_name) + YARD.format(path=yard.stable_name)
+    with ForkedRoles(("door", "yard"), settings) as roles, door, yard:
+
+        def times_up(name: str) -> int:
+            return roles.log(f"capture-{name}").count("event=source_up")
+
+        until(lambda: times_up("door") and times_up("yard"), WITHIN_S, "both cameras up")
+        ffmpeg = Ffmpeg(RTSP)
+        ffmpeg.start()
+        with (
+            RtspViewer(RTSP) as rtsp,
+            HttpViewer(f"{HTTP}/door.ts") as http,
+            HttpViewer(f"{HTTP}/yard.ts") as other,
+        ):
+            for viewer in (rtsp, http, other):
+                viewer.wait_bytes(20_000, WITHIN_S)
+
+            door.unplug()
+            pulled_s = time.monotonic()
+            until(lambda: "reason=" in roles.log("capture-door"), WITHIN_S, "its word in the log")
+            said_s = time.monotonic() - pulled_s
+            assert "/dev/v4l/by-id/" in roles.log("capture-door")
+            waiting = psutil.Process(roles.pids["capture-door"])
+            away_s, cpu_s = time.monotonic(), sum(waiting.cpu_times()[:2])
+            other.wait_bytes(20_000, WITHIN_S)  # nobody else notices
+            away_s = time.monotonic() - away_s
+            assert sum(waiting.cpu_times()[:2]) - cpu_s < 0.5 * away_s + 0.5
+            before = times_up("door")
+
+            door.plug()
+            back_s = time.monotonic()
+            until(lambda: times_up("door") > before, WITHIN_S, "it back")
+            found_s = time.monotonic() - back_s
+            for viewer in (rtsp, http, other):
+                viewer.wait_bytes(40_000, WITHIN_S)
+            ffmpeg.join(WITHIN_S)
+        for viewer in (rtsp, http, other):
+            assert viewer.error is None, repr(viewer.error)  # each has kept its connection
+        assert (ffmpeg.ended.code, ffmpeg.ended.err) == (0, "")
+    record_property("seconds from pulling the cable to the word of it", round(said_s, 2))
+    record_property("seconds from the node's return to the first picture", round(found_s, 2))
+    assert found_s < 20, found_s  # 0.1 to 1.5 s on an emulated processor
+
+    for viewer in (rtsp, http):
+        decoded = decoding.decode(viewer.ts, check_pictures=True)
+        decoded.check_whole()
+        resumed = [after for _, after in decoded.gaps(clip)]  # the cable's, and those of a slow processor
+        assert resumed
+        assert not [number for number in resumed if number % clip.sync_every], "each loss ends at a sync point"
+        assert decoded.pictures > 30
+    decoded = decoding.decode(other.ts)
+    assert not decoded.errors
+    assert decoded.pictures > 10
