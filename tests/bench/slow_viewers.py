@@ -39,6 +39,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -64,6 +65,7 @@ DELAY_MS = 300
 SLOW_BUFFER_BYTES = 8192  # the kernel doubles it; its window is then what the slowest reads in some 0.4 s
 BYTEWISE_BPS = 8 * 20_000
 SECONDS_MIN, SECONDS_MAX = 25.0, 60.0  # for the stall; for the clip, which is longer than a viewer can be behind
+JOIN_S_MAX = 15.0
 UNPREPARE_S = 1.0  # gst-rtsp-server has let go of what it was asked for to see whether it is up
 PICTURES = 80 * media.FPS
 
@@ -122,16 +124,24 @@ def record(server: Server, clip: media.Clip, far: FarLink | None, seconds: float
         time.sleep(UNPREPARE_S)
         for name in good:
             recorder.add(name, url)
-        for name, manner in slow.items():
-            recorder.add(name, url, manner)
-        if far is not None:
-            with far.far_side():
-                recorder.add("far", url)
         recorder.play(good)
         recorder.run(SETTLE_S + ALONE_S)
+        # Not long before their PLAY, and while the good ones go on reading: a server may send from SETUP on.
+        joining = threading.Thread(target=_join, args=(recorder, url, slow, far))
+        joining.start()
+        recorder.run(JOIN_S_MAX, until=lambda: not joining.is_alive())
+        joining.join()
         recorder.play([*slow, *(["far"] if far else [])])
         recorder.run(seconds)
         return recorder.recordings()
+
+
+def _join(recorder: Recorder, url: str, slow: dict[str, Manner], far: FarLink | None) -> None:
+    for name, manner in slow.items():
+        recorder.add(name, url, manner)
+    if far is not None:
+        with far.far_side():
+            recorder.add("far", url)
 
 
 def judged(server: Server, recordings: list[Recording], clip: CheckClip, judge: Judge) -> Result:

@@ -65,12 +65,14 @@ class _Rtp:
 
 
 def rtp_packets(recording: Recording) -> Iterator[_Rtp]:
-    """The whole packets of channel 0. Raises AssertionError where neither `$` nor a response is."""
+    """The whole packets of channel 0, until neither `$` nor a response is: `ended` says so."""
     data, at = recording.data, 0
     while at + 4 <= len(data):
         if data[at] != ord("$"):
             end = data.find(b"\r\n\r\n", at)
-            assert data[at : at + 9] == b"RTSP/1.0 " or end < 0, f"at {at} no `$`: {data[at : at + 40]!r}"
+            if end >= 0 and data[at : at + 9] != b"RTSP/1.0 ":
+                recording.ended = "framing lost"
+                return
             if end < 0:
                 return
             length = re.search(rb"(?i)content-length: *(\d+)", data[at:end])

@@ -141,7 +141,7 @@ class _Reader:
 
 
 class Recorder:
-    """The viewers. `add` connects them, `play` has media sent, `run` reads."""
+    """The viewers. `add` connects them (in another thread, too), `play` has media sent, `run` reads."""
 
     def __init__(self) -> None:
         self._readers: dict[str, _Reader] = {}
@@ -194,7 +194,7 @@ class Recorder:
         keep_alive = time.monotonic() >= self._keepalive_s
         if keep_alive:
             self._keepalive_s += KEEPALIVE_S
-        for fd, reader in self._by_fd.items():
+        for fd, reader in list(self._by_fd.items()):
             if not reader.recording.played_s:
                 continue
             if reader.wants_poll != reader.polled:
