@@ -163,9 +163,10 @@ class Stream(Section, frozen=True):
 
 
 class Log(Section, frozen=True):
-    """What the log says, on stderr."""
+    """What the log says, on stderr, and how: as `key=value`, or a JSON object a line."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
 
 
 class Auth(Section, frozen=True):

@@ -163,7 +163,7 @@ class Role:
             return
         self._generation = generation
         self._changed = True
-        logs.configure(self.config.log.level, self.name)
+        logs.configure(self.config.log, self.name)
 
     def _tell(self, frames: list[wire.Buffer]) -> bool:
         try:
@@ -180,7 +180,7 @@ def run(role: str, name: str, config_file: str, loop: Callable[[Role], None]) ->
         config = settings.load(config_file)
         if not config.runtime_dir:
             raise SettingsError(f"{config_file}: name the supervisor's directory here: runtime_dir is empty")
-        logs.configure(config.log.level, name)
+        logs.configure(config.log, name)
         shell = Role(role, name, config, config_file)
         try:
             loop(shell)

@@ -22,7 +22,7 @@ from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, Me
 from common.figures import InstanceFigures
 from common.instance import default_directory
 from common.messages import Figures, FiguresRequest, Message, Order, Outcome
-from deploy import supervisor, tables
+from deploy import supervisor, tables, top
 from deploy.effective import check, settle
 
 ROLES = {
@@ -164,6 +164,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_runtime_dir(stats, "the directory of the instance")
     stats.set_defaults(run=_stats)
 
+    live = commands.add_parser(
+        "top", help="the same, anew every second", allow_abbrev=False,
+        description="Show the figures of a running instance, anew every second. Keys: s the next order (by name, "
+        "load, age, drops, time), f filter by a text, q quit.",
+    )  # fmt: skip
+    _add_runtime_dir(live, "the directory of the instance")
+    live.set_defaults(run=_top)
+
     reload = commands.add_parser(
         "reload", help="let a running instance take its settings anew", allow_abbrev=False,
         description="Let a running instance take its settings anew (as SIGHUP does): streams come, go and change, "
@@ -275,6 +283,11 @@ def _stats(arguments: argparse.Namespace) -> int:
         width = None if sys.stdout.isatty() else _WIDTH_OF_NO_TERMINAL
         console = Console(markup=False, highlight=False, width=width)
         tables.show(msgspec.json.decode(text, type=InstanceFigures), console)
+    return EXIT_OK
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    top.watch(lambda: ask_for_figures(_directory(arguments)))
     return EXIT_OK
 
 

@@ -69,7 +69,7 @@ def serve(read: Callable[[], settings.Config], say: _Say, limits: policies.Limit
     Raises SettingsError before anything is started.
     """
     asked = config = read()
-    logs.configure(config.log.level, "supervisor")
+    logs.configure(config.log, "supervisor")
     address = resolve(config.host)[1]
     directory = Path(os.path.abspath(config.runtime_dir or default_directory()))
     check_endpoints(msgspec.structs.replace(config, runtime_dir=str(directory)))
@@ -277,7 +277,7 @@ class Supervisor:
         while do := self._generations.tick(self._policy, now):
             config = self._generations.config
             self._children.limits = config.limits
-            logs.configure(config.log.level, "supervisor")
+            logs.configure(config.log, "supervisor")
             for act in do:
                 self._act(self._change_one(act, now), now)
             self._act(self._policy.tick(now), now)

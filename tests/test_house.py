@@ -29,7 +29,7 @@ PURE = {
     "server": "auth auth_headers datagrams flow frame_buffers frame_mark http_requests login_failures nonces rtcp "
     "rtsp_headers rtsp_message rtsp_state rtsp_steps rtsp_transport tunnel_text "
     "udp_backlog",
-    "deploy": "changes deaths metrics policy rollout",
+    "deploy": "changes deaths metrics policy rollout top_view",
 }
 PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load
 MAY_USE = {"muxer/fanout": "muxer.session"}  # it hands its sessions a clock of its own

@@ -38,6 +38,7 @@ def framegate(*words: str, folder: Path | None = None, **environment: str) -> "s
         ["stats", "-h"],
         ["devices", "-h"],
         ["reload", "-h"],
+        ["top", "-h"],
         ["scale", "-h"],
         ["password", "-h"],
     ],
@@ -56,7 +57,7 @@ def test_help_names_every_command_and_every_flag_of_serve(capsys: pytest.Capture
         with pytest.raises(SystemExit):
             cli.main(words)
     text = capsys.readouterr().out
-    commands = "serve capture muxer server devices check password stats reload scale"
+    commands = "serve capture muxer server devices check password stats reload scale top"
     flags = "[NAME=]SOURCE --config --host --rtsp-port --http-port --muxers --servers --runtime-dir"
     assert [word for word in f"{commands} {flags}".split() if word not in text] == []
 
