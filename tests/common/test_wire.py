@@ -1,6 +1,6 @@
 """Messages to frames and back; what is hostile is refused, whatever the bytes."""
 
-import msgspec
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from common.wire import HEADER_BYTES_MAX, MEDIA_BYTES_MAX, decode, encode
 from tests.common.strategies import WITH_MEDIA, WITHOUT_MEDIA
 
 SAMPLE = SampleMessage(1, 2, 3, None, Codec.H264, True)
-packed = msgspec.msgpack.encode
+packed = msgpack.packb
 
 
 @given(WITHOUT_MEDIA)
@@ -106,17 +106,17 @@ def test_any_fields_are_a_message_or_refused(tag: int, fields: list[object]) -> 
         ({}, "no array of version and message"),
         ([], "no array of version and message"),
         ([VERSION], "no array of version and message"),
-        (["1", [4]], "no array of version and message"),
+        (["1", [4]], "version '1' of the protocol"),
         ([VERSION, [4], 0], "no array of version and message"),
         ([VERSION + 1, [4]], f"version {VERSION + 1} of the protocol, this process speaks {VERSION}"),
         ([VERSION + 1, "new"], f"version {VERSION + 1} of the protocol, this process speaks {VERSION}"),
-        ([VERSION, 4], "Expected `array`, got `int`"),
-        ([VERSION, []], "length"),
-        ([VERSION, [5]], "Invalid value 5"),
-        ([VERSION, ["4"]], "Expected `int`, got `str`"),
-        ([VERSION, [None]], "Expected `int`, got `null`"),
-        ([VERSION, [True]], "Expected `int`, got `bool`"),
-        ([VERSION, [[4]]], "Expected `int`, got `array`"),
+        ([VERSION, 4], "no message has the tag"),
+        ([VERSION, []], "no message has the tag"),
+        ([VERSION, [5]], "no message has the tag"),
+        ([VERSION, ["4"]], "no message has the tag"),
+        ([VERSION, [None]], "no message has the tag"),
+        ([VERSION, [True]], "no message has the tag"),
+        ([VERSION, [[4]]], "no message has the tag"),
         ([VERSION, [42]], "length"),
         ([VERSION, [42, "1"]], "Expected `int`, got `str`"),
         ([VERSION, [42, True]], "Expected `int`, got `bool`"),
@@ -137,7 +137,7 @@ def test_a_newer_sender_may_append_fields() -> None:
     "header",
     [b"", b"\xc1", b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xffa", b"\x92\x01\x04\x00",
      b"\xd4\x05\x00", b"\x81\x90\x01", b"\x92\x01\xdd\xff\xff\xff\xff", b"\x92\x01\x91" + b"\x91" * 100_000,
-     b"\x92\x02" + b"\x91" * 100_000, packed((VERSION, FiguresRequest(7))) + b"\x00",
+     b"\x92\x02" + b"\x91" * 100_000, packed((VERSION, (42, 7))) + b"\x00",
      b"\x92\x01\x93\x03\xc2\xa1\x89"],
 )  # fmt: skip
 def test_bytes_that_are_hostile_to_a_reader(header: bytes) -> None:

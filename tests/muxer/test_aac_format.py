@@ -5,7 +5,7 @@ import pytest
 from common.errors import MediaError
 from common.sample import Codec, Track
 from muxer.aac_format import AU_BYTES_MAX, AacFormat
-from tests.support.depacketise import aac, payloads
+from tests.muxer.depacketise import aac, payloads
 
 CONFIG = bytes.fromhex("1190")
 

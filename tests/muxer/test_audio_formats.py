@@ -7,7 +7,7 @@ from common.rtp_rows import PAYLOAD_BYTES_MAX
 from common.sample import Codec, Track
 from muxer.audio_formats import OPUS_BYTES_MAX, Ac3Format, MpegAudioFormat, OpusFormat, PcmFormat
 from muxer.payload_format import PayloadFormat
-from tests.support.depacketise import payloads
+from tests.muxer.depacketise import payloads
 
 
 def track(codec: Codec, rate_hz: int = 0, channels: int = 0, config: bytes = b"") -> Track:

@@ -10,7 +10,7 @@ from common.errors import MediaError
 from common.rtp_rows import PAYLOAD_BYTES_MAX
 from common.sample import Codec, Track
 from muxer.h264_format import H264Format
-from tests.support.depacketise import h264, payloads
+from tests.muxer.depacketise import h264, payloads
 
 SPS, PPS = bytes.fromhex("6742c01eda0280bfe5c044"), bytes.fromhex("68ce3c80")
 AUD, SEI, IDR, SLICE, DISPOSABLE = b"\x09\xf0", b"\x06\x05\x01\xaa\x80", b"\x65", b"\x41", b"\x01"

@@ -10,8 +10,8 @@ from common.errors import MediaError
 from common.rtp_rows import PAYLOAD_BYTES_MAX
 from common.sample import Codec, Track
 from muxer.h265_format import H265Format
+from tests.muxer.depacketise import h265, payloads
 from tests.muxer.test_h264_format import annex_b
-from tests.support.depacketise import h265, payloads
 
 VPS, SPS, PPS = b"\x40\x01\x0c\x01", b"\x42\x01\x01\x02\x03", b"\x44\x01\xc1\x72"
 AUD, SEI, IDR, TRAIL, DISPOSABLE = b"\x46\x01\x50", b"\x4e\x01\x05\x80", b"\x26\x01", b"\x02\x01", b"\x00\x01"

@@ -11,7 +11,7 @@ from common.errors import MediaError
 from common.rtp_rows import PAYLOAD_BYTES_MAX
 from common.sample import Codec, Track
 from muxer.jpeg_format import JpegFormat
-from tests.support.depacketise import jpeg, payloads
+from tests.muxer.depacketise import jpeg, payloads
 
 STANDARD = "huffman=default"
 

@@ -13,8 +13,8 @@ from common.grid import Frame, FrameKind
 from common.header_numbers import Mark
 from common.sample import Codec, Payload, Sample, Track
 from muxer.native import NativeMuxer
+from tests.muxer.depacketise import aac, h264
 from tests.muxer.test_h264_format import IDR, PPS, SLICE, SPS, annex_b
-from tests.support.depacketise import aac, h264
 
 VIDEO = Track(Codec.H264, 64, 48, 25.0, config=annex_b(SPS, PPS))
 AUDIO = Track(Codec.AAC, sample_rate_hz=48_000, channels=2, config=b"\x11\x90")
