@@ -24,7 +24,7 @@ from common.errors import SettingsError
 
 FIXED = ("host", "runtime_dir", "rtsp.port", "http.port", "rtsp.tls_port", "http.tls_port")  # held since the start
 _TOLD = frozenset({"streams", "processes", "log"})  # what every process takes as it runs
-_NOT_MUXERS = _TOLD | {"capture", "rtsp", "http", "host", "runtime_dir", "limits"}
+_NOT_MUXERS = _TOLD | {"capture", "rtsp", "http", "host", "runtime_dir", "limits", "auth", "users", "tls"}
 _NOT_SERVERS = _TOLD | {"capture", "runtime_dir", "limits"}
 
 

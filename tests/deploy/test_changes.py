@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import Config, Http, Limits, Log, Processes, RoleLimits, Rtsp, Stream, Viewer
+from common.config import Auth, Config, Http, Limits, Log, Processes, RoleLimits, Rtsp, Stream, Tls, User, Viewer
 from common.errors import SettingsError
 from deploy.changes import Add, Replace, Restart, Retire, Step, Tell, check_fixed, in_words, stale_servers, steps
 
@@ -94,6 +94,9 @@ def test_fewer_and_replaced_at_once() -> None:
         (replace(OLD, log=Log("debug")), set(), False),
         (replace(OLD, viewer=Viewer(age_max_ms=5)), {"muxer-0", "muxer-1"}, True),
         (replace(OLD, rtsp=Rtsp(connections_max=5)), set(), True),
+        (replace(OLD, users={"alice": User(password="x")}), set(), True),
+        (replace(OLD, auth=Auth(realm="door")), set(), True),
+        (replace(OLD, tls=Tls(certificate="other.pem")), set(), True),
         (replace(OLD, rtsp=Rtsp(multicast_groups="239.1.2.0/24")), set(), True),
         (replace(OLD, limits=Limits(muxer=RoleLimits(cpus=(0,)))), {"muxer-0", "muxer-1"}, False),
         (replace(OLD, limits=Limits(server=RoleLimits(cpus=(0,)))), set(), True),
