@@ -132,8 +132,8 @@ class UsbCamera:
         try:
             indexes = list(self._device_folder().glob("*:1.0/video4linux/video*/index"))
             found = {path.read_text().strip(): f"/dev/{path.parent.name}" for path in indexes}
-        except FileNotFoundError:
-            return {}  # it is going
+        except OSError:
+            return {}  # it is going: no such file, or no such device
         return found if len(found) == 2 and all(map(os.path.exists, found.values())) else {}
 
     # ---- its names: what udev does elsewhere -----------------------------------------------------------------
