@@ -56,7 +56,7 @@ class Rtsp(Section, frozen=True):
     udp_pace_bps: Annotated[int, msgspec.Meta(ge=0, le=100_000_000_000)] = 50_000_000
     session_timeout_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 60
     connections_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5000
-    connections_per_address_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    connections_per_address_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 4000
     tls_port: Port = 0
 
 
