@@ -41,7 +41,7 @@ class Queues:
         now_us = self._clock()
         # Where nothing is unsent the kernel does not ask for a window again: now and then a frame has it do so.
         asked = not backlog_bytes and now_us - viewer.last.came_us >= self._age_max_us
-        if viewer.slow and not asked and viewer.outlet.window_bytes < backlog_bytes:
+        if viewer.slow and not asked and viewer.outlet.window_bytes <= backlog_bytes:
             return None
         if now_us - viewer.connected_us < self._age_max_us:
             # What it starts with is older than that, and of a thousand who come at once all may be late.

@@ -147,10 +147,11 @@ class TcpOutlet:
 
     @property
     def window_bytes(self) -> int:
-        """How much may be on its way to the peer when a segment is sent: of one segment no part is sent."""
+        """How much may be on its way to the peer when a segment is sent: of one segment no part is sent, but
+        where it is most of the window, as on the loopback interface. 0: the window is shut."""
         info = self._tcp_info
         window, segment = (int.from_bytes(info[field], sys.byteorder) for field in (SND_WND, SND_MSS))
-        return window - segment if info[SND_WND] else WINDOW_BYTES_MAX
+        return window - min(segment, window // 2) if info[SND_WND] else WINDOW_BYTES_MAX
 
     @property
     def _tcp_info(self) -> bytes:
