@@ -181,9 +181,13 @@ class Connection:
             self.finishing_us = now_us()
             self.cleared()
             self.read_on(True)
-            if isinstance(self.outlet, TlsOutlet):
-                self.outlet.write_own(self.outlet.channel.end())
-            self._last_word()
+            try:
+                if isinstance(self.outlet, TlsOutlet):
+                    self.outlet.write_own(self.outlet.channel.end())
+            except OSError:
+                self.close("done")  # the client was first
+            else:
+                self._last_word()
 
     def broken(self, error: OSError) -> None:
         """Sending or receiving failed."""

@@ -3,6 +3,8 @@
 import functools
 import shutil
 import socket
+import ssl
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ from server.muxer_client import MuxerClient
 from server.receiver_reports import ReceiverReports
 from server.rtsp_connection import REPLIES_QUEUED_BYTES_MAX, RtspConnection
 from server.sender_reports import SenderReports
-from server.tls import HANDSHAKE_US_MAX, TlsChannel
+from server.tls import HANDSHAKE_US_MAX, TlsChannel, TlsOutlet
 from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
 from tests.support.certificates import issue
@@ -276,6 +278,27 @@ def test_a_handshake_must_come_to_its_end(bench: Bench, tmp_path: Path) -> None:
         connection.sweep(now_us() + HANDSHAKE_US_MAX)
         assert connection.closed
         assert bench.counters.handshakes_failed == failed + 1
+
+
+def test_a_tls_client_that_is_gone_when_the_last_word_is_said(bench: Bench, tmp_path: Path) -> None:
+    client_context = issue(tmp_path / "cert.pem")
+    context = certificate.load(str(tmp_path / "cert.pem"), "")
+    connection, far = bench.connect(functools.partial(HttpConnection, tls=TlsChannel(context)))
+    client = client_context.wrap_socket(far, server_hostname="127.0.0.1", do_handshake_on_connect=False)
+    client.setblocking(False)
+    for _ in range(20):
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            bench.turn()
+    bench.turn()
+    assert isinstance(connection.outlet, TlsOutlet)
+    assert connection.outlet.channel.established
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()  # a reset
+    connection.sweep(now_us() + 2 * REQUEST_US_MAX)  # overdue, before the reset was seen
+    assert connection.closed
 
 
 def test_a_last_word_is_read_before_the_end(bench: Bench) -> None:
