@@ -263,7 +263,9 @@ def _read_headers(lines: list[str]) -> tuple[Headers, bool]:
     well_formed = True
     for line in lines:
         if line[0] in " \t":
-            if fields:
+            if _CONTROL_CHARACTER.search(line):
+                well_formed = False
+            elif fields:
                 name, value = fields[-1]
                 fields[-1] = name, f"{value} {line.strip()}".strip()
             continue
