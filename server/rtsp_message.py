@@ -252,7 +252,7 @@ def _message(lines: list[str], headers: Headers, body: bytes) -> Event:
         return Response(int(parts[1]), [], body)
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _VERSION.fullmatch(parts[2]):
         return Malformed(400, headers, close=False)
-    if not well_formed or not parts[1] or _CONTROL_CHARACTER.search(parts[1]):
+    if not well_formed or not parts[1] or re.search(r"[\x00-\x1f\x7f]", parts[1]):
         return Malformed(400, headers, close=False)
     return Request(parts[0], parts[1], parts[2].removeprefix("RTSP/"), headers, body)
 

@@ -209,6 +209,14 @@ def test_any_bytes_in_any_pieces_give_the_same_events(data: bytes, cuts: list[in
     assert closing in ([], whole[-1:])
 
 
+def test_a_url_has_no_tab() -> None:
+    reader = Reader()
+    reader.receive(b"OPTIONS rtsp://h\t/cam RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+    event = reader.next()
+    assert isinstance(event, Malformed)
+    assert (event.status, event.close) == (400, False)
+
+
 def test_a_line_that_goes_on_has_no_control_characters_either() -> None:
     reader = Reader()
     reader.receive(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nRequire: a\r\n b\rX: y\r\n\r\n")
