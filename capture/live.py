@@ -10,17 +10,17 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from capture.clock_follower import ClockFollower
-from capture.encode import JpegDecoder, PictureEncoder
 from capture.file_tracks import FileSample
+from capture.jpeg_track import JpegTrack
+from capture.known_tracks import KnownTracks
 from capture.live_input import OPEN_S, CommandInput, LiveInput, UrlInput
 from capture.live_reader import Arrived, LiveReader
 from common import clock, config
 from common.errors import SourceError
-from common.sample import Codec, Sample, Track
+from common.sample import Sample, Track
 from common.source_spec import CommandSpec, UrlSpec
 
 SETTLE_US = 300_000  # what a server gives at once in the beginning came late: the delay is known behind it
-RAW_LATE_US_MAX = 200_000  # MJPEG that has waited so long is left out, not encoded
 TRACK_WAIT_US = 3_000_000  # a track of which nothing has come for so long is left out
 STALL_US = 10_000_000  # without a sample: longer than the time-out of the network, which says why
 LATE_US_MAX = 1_000_000  # what is paced, and so much too late, goes on from where it stood
@@ -44,23 +44,21 @@ class LiveSource:
         self._follower = ClockFollower(0, 0)
         self._paced_offset_us = 0
         self._newest_us: dict[bool, int] = {}  # decoding time, by whether it is audio
-        self._expected: set[bool] = set()  # the tracks there are, by whether it is audio
-        self._known: dict[bool, Track] = {}
-        self._tracks: tuple[Track, ...] = ()
-        self._jpeg: tuple[JpegDecoder, PictureEncoder] | None = None
+        self._known = KnownTracks()
+        self._jpeg = JpegTrack(settings)
         self._ready: deque[Sample] = deque()
-        self._damaged = self._dropped_raw = self._stalls = 0
+        self._damaged = self._stalls = 0
 
     @property
     def tracks(self) -> tuple[Track, ...]:
-        return self._tracks
+        return self._known.tracks
 
     @property
     def counters(self) -> Mapping[str, int]:
-        damaged = self._damaged + (self._reader.damaged if self._reader is not None else 0)
+        damaged = self._damaged + self._jpeg.damaged + (self._reader.damaged if self._reader is not None else 0)
         return {
             "damaged": damaged,
-            "dropped_raw": self._dropped_raw,
+            "dropped_raw": self._jpeg.dropped,
             "jumps": self._follower.jumps,
             "stalls": self._stalls,
         }
@@ -86,16 +84,14 @@ class LiveSource:
         return self._ready.popleft() if self._ready else None
 
     def request_key_frame(self) -> None:
-        if self._jpeg is not None:
-            self._jpeg[1].request_key_frame()
+        self._jpeg.request_key_frame()
 
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._damaged += self._reader.damaged
             self._reader = None
-        if self._jpeg is not None:
-            self._jpeg[1].close()
+        self._jpeg.close()
 
     def _next(self, timeout_s: float) -> Arrived | None:
         """The next sample that is to be given out now."""
@@ -141,14 +137,11 @@ class LiveSource:
 
     def _begin(self, head: list[Arrived], now_us: int) -> None:
         """The samples in `head` are given out next."""
-        self._expected = {each.sample.track.audio for each in head}
-        self._known = {
-            each.sample.track.audio: each.sample.track
-            for each in reversed(head)
-            if not self._encodes(each.sample.track)
-        }
-        if self._expected == self._known.keys():
-            self._tracks = tuple(self._known[audio] for audio in sorted(self._known))
+        self._known = KnownTracks({each.sample.track.audio for each in head})
+        for each in head:
+            track = each.sample.track
+            if track.audio not in self._known and not self._jpeg.takes(track):
+                self._known.note(track)
         self._follower = ClockFollower(min(each.at_us - each.sample.stamp.decode_us for each in head), now_us)
         self._paced_offset_us = now_us - head[0].sample.stamp.decode_us
         self._waiting.extendleft(reversed(head))
@@ -166,15 +159,15 @@ class LiveSource:
             if not self._reader.is_paced:
                 offset_us = self._follower.offset_us(sample.stamp.decode_us, at_us)
             time_us, decode_us = sample.stamp.time_us + offset_us, sample.stamp.decode_us + offset_us
-        if decode_us <= self._newest_us.get(audio, decode_us - 1) or audio not in self._expected:
+        if decode_us <= self._newest_us.get(audio, decode_us - 1) or audio not in self._known.expected:
             self._damaged += 1
             return
         self._newest_us[audio] = decode_us
-        if self._encodes(sample.track):
+        if self._jpeg.takes(sample.track):
             self._encode(sample, time_us, now_us - at_us)
             return
-        self._note_track(sample.track)
-        if self._tracks:
+        self._known.note(sample.track)
+        if self._known.tracks:
             self._ready.append(
                 Sample(
                     sample.data,
@@ -185,31 +178,10 @@ class LiveSource:
                 )
             )
 
-    def _encodes(self, track: Track) -> bool:
-        return track.codec is Codec.MJPEG and self._settings.mjpeg == "encode"
-
     def _encode(self, sample: FileSample, time_us: int, late_us: int) -> None:
-        if self._jpeg is None:
-            self._jpeg = JpegDecoder(), PictureEncoder(self._settings.encode, sample.track.fps)
-        elif late_us > RAW_LATE_US_MAX:
-            self._dropped_raw += 1
-            return
-        decoder, encoder = self._jpeg
-        picture = decoder.decode(sample.data)
-        if picture is None:
-            self._damaged += 1
-            return
-        self._ready.extend(encoder.encode(picture, time_us))
-        if encoder.track is not None:
-            self._note_track(encoder.track)
-
-    def _note_track(self, track: Track) -> None:
-        if self._known.get(track.audio) is track:
-            return
-        changed = self._known.get(track.audio) != track
-        self._known[track.audio] = track
-        if self._expected <= self._known.keys() and (changed or not self._tracks):
-            self._tracks = tuple(self._known[audio] for audio in sorted(self._known))
+        self._ready.extend(self._jpeg.encode(sample, time_us, late_us))
+        if self._jpeg.track is not None:
+            self._known.note(self._jpeg.track)
 
 
 def _input_of(spec: UrlSpec | CommandSpec, settings: config.Stream) -> LiveInput:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from capture.demux import MediaFile
-from capture.encode import JpegDecoder, PictureEncoder
 from capture.file_tracks import FileSample
+from capture.jpeg_track import JpegTrack
+from capture.known_tracks import KnownTracks
 from capture.timeline import GRAIN_US, Placed, Timeline
 from common import clock, config
 from common.errors import SourceError
-from common.sample import Codec, Sample, Track
+from common.sample import Sample, Track
 from common.source_spec import FileSpec
 
 AHEAD_US = 1_000_000  # each track is read ahead at least so far, in decoding time
@@ -27,7 +28,6 @@ AHEAD_SAMPLES_MAX = 4000
 AHEAD_BYTES_MAX = 64 << 20
 HEAD_SAMPLES_MAX = 10_000  # looked at to see one sample of each track
 LATE_US_MAX = 1_000_000  # a process that stood still so long goes on from where it stood
-RAW_LATE_US_MAX = 200_000  # MJPEG that is so late is left out, not encoded
 
 
 class MockSource:
@@ -52,24 +52,22 @@ class MockSource:
         self._turn = itertools.count()
         self._in_pass: set[bool] = set()  # the tracks that had a sample in this pass, by whether it is audio
         self._held_us = 0  # how much later than placed everything is now
-        self._known: dict[bool, Track] = {}  # by whether it is audio
-        self._expected: frozenset[bool] = frozenset()  # which tracks there must be before the first sample
-        self._tracks: tuple[Track, ...] = ()
+        self._known = KnownTracks()
         self._notes: tuple[str, ...] = ()
-        self._loops = self._damaged = self._stalls = self._dropped_raw = 0
-        self._jpeg: tuple[JpegDecoder, PictureEncoder] | None = None
+        self._loops = self._damaged = self._stalls = 0
+        self._jpeg = JpegTrack(settings)
         self._ready: deque[Sample] = deque()
 
     @property
     def tracks(self) -> tuple[Track, ...]:
-        return self._tracks
+        return self._known.tracks
 
     @property
     def counters(self) -> Mapping[str, int]:
-        damaged = self._damaged + (self._file.damaged if self._file is not None else 0)
+        damaged = self._damaged + self._jpeg.damaged + (self._file.damaged if self._file is not None else 0)
         return {
             "damaged": damaged,
-            "dropped_raw": self._dropped_raw,
+            "dropped_raw": self._jpeg.dropped,
             "loops": self._loops,
             "jumps": self._timeline.jumps,
             "stalls": self._stalls,
@@ -91,11 +89,11 @@ class MockSource:
             self.close()
             raise
         self._timeline = Timeline(min(sample.stamp.decode_us for sample in head), self._now_us())
-        self._expected = frozenset(sample.track.audio for sample in head)
+        self._known = KnownTracks({sample.track.audio for sample in head})
         for sample in head:
             self._place(sample)
-            if sample.track.audio not in self._known and not self._to_encode(sample):
-                self._note_track(sample.track)
+            if sample.track.audio not in self._known and not self._jpeg.takes(sample.track):
+                self._known.note(sample.track)
 
     def read(self, timeout_s: float) -> Sample | None:
         if self._ready:
@@ -113,11 +111,11 @@ class MockSource:
             late_us = 0
         heapq.heappop(self._ahead)
         self._ahead_bytes -= len(sample.data)
-        if self._to_encode(sample):
+        if self._jpeg.takes(sample.track):
             self._encode(sample, placed.time_us + self._held_us, late_us)
             return self._ready.popleft() if self._ready else None
-        self._note_track(sample.track)
-        if not self._tracks:
+        self._known.note(sample.track)
+        if not self._known.tracks:
             return None  # sound before the first encoded picture
         time_us, decode_us = placed.time_us + self._held_us, placed.decode_us + self._held_us
         return Sample(
@@ -129,14 +127,14 @@ class MockSource:
         )
 
     def request_key_frame(self) -> None:
-        if self._jpeg is not None:
-            self._jpeg[1].request_key_frame()
+        self._jpeg.request_key_frame()
 
     def close(self) -> None:
         if self._file is not None:
             self._damaged += self._file.damaged
             self._file.close()
             self._file = None
+        self._jpeg.close()
         self._ahead.clear()
         self._ready.clear()
 
@@ -183,31 +181,10 @@ class MockSource:
         self._ahead_bytes += len(sample.data)
         heapq.heappush(self._ahead, (placed.decode_us, next(self._turn), placed, sample))
 
-    def _to_encode(self, sample: FileSample) -> bool:
-        return sample.track.codec is Codec.MJPEG and self._settings.mjpeg == "encode"
-
     def _encode(self, sample: FileSample, time_us: int, late_us: int) -> None:
-        if self._jpeg is None:
-            self._jpeg = JpegDecoder(), PictureEncoder(self._settings.encode, sample.track.fps)
-        decoder, encoder = self._jpeg
-        if late_us > RAW_LATE_US_MAX:
-            self._dropped_raw += 1
-            return
-        picture = decoder.decode(sample.data)
-        if picture is None:
-            self._damaged += 1
-            return
-        self._ready.extend(encoder.encode(picture, time_us))
-        if encoder.track is not None:
-            self._note_track(encoder.track)
-
-    def _note_track(self, track: Track) -> None:
-        if self._known.get(track.audio) is track:
-            return
-        changed = self._known.get(track.audio) != track
-        self._known[track.audio] = track
-        if changed and self._expected <= self._known.keys():
-            self._tracks = tuple(self._known[audio] for audio in sorted(self._known))
+        self._ready.extend(self._jpeg.encode(sample, time_us, late_us))
+        if self._jpeg.track is not None:
+            self._known.note(self._jpeg.track)
 
 
 def _head(samples: Iterator[FileSample], tracks: int) -> list[FileSample]:
