@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -74,10 +76,12 @@ def test_a_package_imports_common_and_itself_only(path: Path) -> None:
     assert [dotted for dotted in imports(path) if dotted.split(".")[0] in others] == []
 
 
+@cache
 def says_pure(path: Path) -> bool:
     return re.search(r"\bPure\b", ast.get_docstring(tree(path)) or "") is not None
 
 
+@cache
 def pure_modules() -> list[str]:
     fixed = {f"{package}/{module}" for package, modules in PURE.items() for module in modules.split()}
     return sorted((fixed | {name(path)[:-3] for path in MODULES if says_pure(path)}) - PURE_BUT_FOR_ONE_CALL)
