@@ -69,7 +69,7 @@ class CameraSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._notes
+        return self._notes + (self._encoder.notes if self._encoder is not None else ())
 
     def open(self) -> None:
         try:

@@ -7,7 +7,7 @@ little, and no picture more than `bitrate_bps` allows over a second.
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -30,18 +30,24 @@ ONE_THREAD_PIXELS_S_MAX = 1920 * 1080 * 30  # one core of a small machine encode
 THREADS_MAX = 4
 _BT601 = 5  # AVColorSpace: what cameras and JPEG have, at any size; HD players must be told
 _LIMITED_RANGE = 1  # AVColorRange
+# Tried in this order; the last one works everywhere.
+_ALL = ("h264_v4l2m2m", "libx264")
+_ENCODERS = {"auto": _ALL, "h264_v4l2m2m": _ALL, "libx264": ("libx264",)}
 _PROFILES = {"baseline": "Constrained Baseline", "main": "Main", "high": "High"}  # as libavcodec calls them
 
 
 class PictureEncoder:
     """H.264 of pictures of any format and size. The board's own encoder where it has one, else x264.
 
-    track: known from the first access unit on, and anew after the picture's size changed.
+    track: known from the first access unit on, and anew after the picture's size changed. notes: which encoder of
+    the settings could not be used.
     """
 
     def __init__(self, settings: config.Encode, fps: float) -> None:
         self.track: Track | None = None
+        self.notes: tuple[str, ...] = ()
         self._settings = settings
+        self._untried = list(_ENCODERS[settings.codec])
         self._fps = fps or FPS_UNKNOWN
         self._context: VideoCodecContext | None = None
         self._reformatter = VideoReformatter()
@@ -69,10 +75,13 @@ class PictureEncoder:
         picture.time_base = MICROSECOND
         picture.pict_type = PictureType.I if self._key_is_due(time_us) else PictureType.NONE
         try:
-            packets = self._context.encode(picture)
-            return [sample for packet in packets if (sample := self._sample(packet)) is not None]
+            return self._encoded(self._context, picture)
         except (FFmpegError, MediaError) as error:
-            raise SourceError(f"the encoder {self._context.name} failed: {error}") from None
+            if self.track is not None or len(self._untried) == 1:
+                raise SourceError(f"the encoder {self._context.name} failed: {error}") from None
+            self._give_up(error)
+        self._context = self._open(width, height)
+        return self._encoded(self._context, picture)
 
     def close(self) -> None:
         """Free the encoder. The next picture opens it again."""
@@ -95,10 +104,9 @@ class PictureEncoder:
         profile = self._settings.profile
         tools = {"coder": "cavlc" if profile == "baseline" else "cabac", "8x8dct": str(int(profile == "high"))}
         x264 = {"preset": "ultrafast", "tune": "zerolatency", "forced-idr": "1", "crf": "23", **tools, **bounds}
-        reasons = []
-        for name, options in (("h264_v4l2m2m", {}), ("libx264", x264)):
-            context = VideoCodecContext.create(name, "w")
-            assert isinstance(context, VideoCodecContext)
+        while True:
+            name = self._untried[0]
+            context = new_context(name, "w")
             context.width, context.height, context.pix_fmt = width, height, PIXELS
             context.time_base = MICROSECOND
             context.framerate = Fraction(self._fps).limit_denominator(1001)
@@ -107,16 +115,28 @@ class PictureEncoder:
             context.color_range = _LIMITED_RANGE
             context.thread_count = THREADS_MAX if several else 1
             context.profile = _PROFILES[profile]
-            context.options = options
-            if rate_bps and not options:
+            if name == "libx264":
+                context.options = x264
+            elif rate_bps:
                 context.bit_rate = rate_bps
             try:
                 context.open()
             except FFmpegError as error:
-                reasons.append(f"{name}: {error.strerror}")
+                if len(self._untried) == 1:
+                    reason = f"{name}: {error.strerror}"
+                    raise SourceError(f"no H.264 encoder takes {width}x{height} pictures: {reason}") from None
+                self._give_up(error)
             else:
                 return context
-        raise SourceError(f"no H.264 encoder takes {width}x{height} pictures: {', '.join(reasons)}")
+
+    def _give_up(self, error: FFmpegError | MediaError) -> None:
+        """The encoder that was tried cannot be used: from now on the next one is."""
+        name = self._untried.pop(0)
+        if self._settings.codec == name:
+            self.notes = (f"the encoder {name} cannot be used here ({error}): {self._untried[0]} encodes",)
+
+    def _encoded(self, context: VideoCodecContext, picture: av.VideoFrame) -> list[Sample]:
+        return [sample for packet in context.encode(picture) if (sample := self._sample(packet)) is not None]
 
     def _sample(self, packet: "av.Packet[Any]") -> Sample | None:
         unit = self._sync_points.feed(bytes(packet))
@@ -131,12 +151,18 @@ class PictureEncoder:
         return Sample(unit.data, packet.pts, Codec.H264, unit.sync)
 
 
+def new_context(name: str, mode: Literal["r", "w"]) -> VideoCodecContext:
+    """libavcodec's encoder ("w") or decoder ("r") of pictures by that name, not yet open."""
+    context = VideoCodecContext.create(name, mode)
+    assert isinstance(context, VideoCodecContext)
+    return context
+
+
 class JpegDecoder:
     """MJPEG pictures, each for itself, also those of cameras that leave the Huffman tables out."""
 
     def __init__(self) -> None:
-        context = VideoCodecContext.create("mjpeg", "r")
-        assert isinstance(context, VideoCodecContext)
+        context = new_context("mjpeg", "r")
         context.thread_count = 1  # more threads hold pictures back
         context.options = {"err_detect": "explode"}  # no half pictures
         self._context = context

@@ -79,10 +79,10 @@ class Outlet:
         self.recent.add(message, sample)
         self._send(message, sample.data)
 
-    def tell_state(self, up: bool, reason: str = "") -> None:
-        """The source went up, or down for `reason`."""
-        self._state = SourceState(up, reason[:TEXT_MAX])
-        if not up:
+    def tell_state(self, up: bool, reason: str = "", *, slate: bool = False) -> None:
+        """The source went up, or down for `reason`; slate: and what is published now stands in for it."""
+        self._state = SourceState(up, reason[:TEXT_MAX], slate)
+        if not up and not slate:
             self.recent.begin(())
         self._send(self._state)
 

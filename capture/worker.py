@@ -3,16 +3,21 @@
 idle      nobody wants samples (on demand only)
 waiting   the source failed; its next life begins when the pause is over
 open      the source is read; samples go out
+
+While it waits, or an open source has nothing to give yet, a slate may stand in (`capture.standby`).
 """
 
 import os
+import time
 
 import zmq
 
 from capture.outlet import Outlet
 from capture.policy import Demand, KeyFrameRequests, Retries
+from capture.slate import WORDS, Slate
 from capture.source import Source
 from capture.source_of import source_of
+from capture.standby import Standby
 from common import clock, source_spec
 from common.config import Stream
 from common.endpoints import capture_endpoint, program_endpoint
@@ -49,6 +54,9 @@ class _Capture:
         self._demand = Demand(stream.on_demand, role.config.capture)
         self._retries = Retries(role.config.capture)
         self._requests = KeyFrameRequests()
+        self._standby = Standby(bool(stream.slate))
+        self._slate: Slate | None = None  # while it stands in
+        self._slates = 0
         self._source: Source | None = None
         self._tracks: tuple[Track, ...] = ()
         self._reason: str | None = None  # why it is down, as said last; None while it is not
@@ -78,12 +86,16 @@ class _Capture:
             self._rest()
             self._wait(IDLE_WAIT_MS)
             return
+        self._stand_in(now_us)
         try:
             if self._source is None:
                 if self._has_come_back():
                     self._retries.begin_anew()
                 if not self._retries.due(now_us):
-                    self._wait(min(IDLE_WAIT_MS, self._retries.wait_us(now_us) // 1000 + 1))
+                    due_us = self._standby.due_us
+                    wait_us = self._retries.wait_us(now_us)
+                    wait_us = wait_us if due_us is None else max(0, min(wait_us, due_us - now_us))
+                    self._wait(min(IDLE_WAIT_MS, wait_us // 1000 + 1))
                     return
                 self._source = self._opened()
             if self._requests.passes(now_us):
@@ -96,6 +108,31 @@ class _Capture:
             self._retries.failed(clock.now_us())
             self._missing = self._is_missing()
             self._say_down(str(error))
+            self._standby.away(time.strftime("%H:%M"), clock.now_us())
+
+    def _stand_in(self, now_us: int) -> None:
+        """Show the slate, where it is due."""
+        due_us = self._standby.due_us
+        if due_us is None or now_us < due_us:
+            return
+        time_us = self._standby.show(now_us)
+        try:
+            if self._slate is None:
+                self._slate = self._first_slate()
+        except SourceError as error:
+            self._standby.rest()
+            self._role.log.warning("no_slate", reason=str(error))
+            return
+        self._slates += 1
+        self._outlet.publish(self._slate.sample(time_us))
+
+    def _first_slate(self) -> Slate:
+        words = WORDS if self._stream.slate is True else str(self._stream.slate)
+        video, *audio = self._standby.tracks
+        slate = Slate(video, words, self._standby.since)
+        self._outlet.begin((slate.track, *audio))
+        self._outlet.tell_state(False, self._reason or "", slate=True)
+        return slate
 
     def _has_come_back(self) -> bool:
         """Whether the device, or the file, that was missing is there again."""
@@ -113,6 +150,7 @@ class _Capture:
 
     def _publish(self, source: Source, sample: Sample) -> None:
         if not self._tracks:
+            self._slate = None
             self._tracks = source.tracks
             self._outlet.begin(self._tracks)
             self._say_up(source)
@@ -123,7 +161,9 @@ class _Capture:
         if len(sample.data) > SAMPLE_BYTES_MAX:
             self._oversize += 1
             return
-        self._outlet.publish(sample)
+        passed = self._standby.passed(self._tracks, sample, clock.now_us())
+        if passed is not None:
+            self._outlet.publish(passed)
 
     def _say_up(self, source: Source) -> None:
         self._retries.up(clock.now_us())
@@ -136,7 +176,7 @@ class _Capture:
     def _say_down(self, reason: str) -> None:
         if reason != self._reason:  # once, not at each try
             self._reason = reason
-            self._outlet.tell_state(False, reason)
+            self._outlet.tell_state(False, reason, slate=self._slate is not None)
             self._role.log.warning("source_down", reason=reason)
 
     def _rest(self) -> None:
@@ -144,6 +184,8 @@ class _Capture:
         if self._source is not None:
             self._role.log.info("source_idle", source=self._shown)
         self._end_life()
+        self._standby.rest()
+        self._slate = None
         self._outlet.forget_state()
         self._reason = None
 
@@ -175,6 +217,7 @@ class _Capture:
                 "messages_refused": outlet.refused,
                 "subscriptions": outlet.subscriptions,
                 "oversize": self._oversize,
+                "slates": self._slates,
                 "retries": self._retries.count,
                 **self._counters(),
             }

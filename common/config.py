@@ -22,6 +22,7 @@ STREAMS_MAX = 500
 PROCESSES_MAX = 64
 SOUND_CHARACTERS_MAX = 100
 CAMERA_CONTROLS_MAX = 64
+SLATE_PATTERN = r"^[A-Za-z0-9 !&'()+,./:?-]{1,40}\Z"  # what there are glyphs for
 CPUS_MAX = 4096
 USERS_MAX = 1000
 PATTERNS_MAX = 100  # of streams, a user
@@ -131,12 +132,14 @@ class Capture(Section, frozen=True):
 class Encode(Section, frozen=True):
     """How raw and MJPEG pictures are encoded to H.264. `bitrate_bps` 0 leaves it to the encoder's quality.
 
-    profile: "main" has arithmetic coding, "high" also 8x8 transforms.
+    profile: "main" has arithmetic coding, "high" also 8x8 transforms. codec: which encoder; "auto": the board's
+    own where it has one that works, else libx264.
     """
 
     bitrate_bps: Annotated[int, msgspec.Meta(ge=0, le=200_000_000)] = 4_000_000
     sync_interval_ms: Ms = 2000
     profile: Literal["baseline", "main", "high"] = "baseline"
+    codec: Literal["auto", "libx264", "h264_v4l2m2m"] = "auto"
 
 
 class Stream(Section, frozen=True):
@@ -146,7 +149,8 @@ class Stream(Section, frozen=True):
     the URL give either. `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it.
     `format` chooses among the camera's own; "auto" prefers what needs no encoding. `mjpeg`: of a
     camera or file, encoded to H.264 or passed through, for native RTP only. `sound`: an ALSA
-    device beside a camera. `controls`: the camera's, by name.
+    device beside a camera. `controls`: the camera's, by name. `slate`: what is shown, with the time since when,
+    while the source is away; true has words of its own.
     """
 
     source: str
@@ -159,6 +163,7 @@ class Stream(Section, frozen=True):
     mjpeg: Literal["encode", "pass"] = "encode"
     sound: Annotated[str, msgspec.Meta(max_length=SOUND_CHARACTERS_MAX)] = ""
     controls: Annotated[dict[str, bool | int | str], msgspec.Meta(max_length=CAMERA_CONTROLS_MAX)] = {}
+    slate: bool | Annotated[str, msgspec.Meta(pattern=SLATE_PATTERN)] = False
     encode: Encode = Encode()
 
 

@@ -23,7 +23,7 @@ class StreamFigures(msgspec.Struct):
     epoch: int = 0
     samples_in: int = 0
     samples_lost: int = 0
-    state: str = "waiting"  # waiting: no sample yet | live | down: the source said so
+    state: str = "waiting"  # waiting: no sample yet | live | down: the source said so | slate: down, and shown so
     reason: str = ""
 
 

@@ -44,7 +44,7 @@ class Intake:
     def source_state(self, message: SourceState) -> None:
         """The source went up or down."""
         self.reason = message.reason
-        self.state = "waiting" if message.up else "down"
+        self.state = "waiting" if message.up else "slate" if message.slate else "down"
 
     def sample(self, message: SampleMessage, data: bytes | memoryview) -> Sample | None:
         """The sample, if it is of use: its tracks are known and nothing that it needs was lost."""
@@ -59,7 +59,8 @@ class Intake:
             self._awaits_sync = True
         self._sequence = message.sequence + 1
         self.samples_in += 1
-        self.state = "live"
+        if self.state != "slate":
+            self.state = "live"
         audio = message.codec.audio
         has_video = any(not track.audio for track in self.tracks)
         if message.sync and audio is not has_video:

@@ -91,10 +91,14 @@ class SampleMessage(Message, frozen=True, tag=2):
 
 
 class SourceState(Message, frozen=True, tag=3):
-    """The source went up or down (camera unplugged, file missing), with one line that says why."""
+    """The source went up or down (camera unplugged, file missing), with one line that says why.
+
+    slate: it is down, and the samples of this epoch are a picture that stands in for it.
+    """
 
     up: bool
     reason: Text
+    slate: bool = False
 
 
 class KeyFrameRequest(Message, frozen=True, tag=4):

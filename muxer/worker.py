@@ -194,7 +194,7 @@ class Worker:
                 self._answer_describes(source)
             case SourceState():
                 source.intake.source_state(message)
-                if not message.up:
+                if not message.up and not message.slate:
                     source.outputs.clear()
                     self._answer_describes(source)
             case _:

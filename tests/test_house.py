@@ -23,7 +23,7 @@ LINES_MAX = 400
 PURE = {
     "common": "adts annexb endpoints errors figures grid header_numbers intake messages passwords sample "
     "source_spec sps wire",
-    "capture": "camera_modes known_tracks policy recent source sync_points timeline",
+    "capture": "camera_modes glyphs known_tracks policy recent source standby sync_points timeline",
     "muxer": "aac_format audio_formats carriage fanout h264_format h265_format jpeg_format mpegts "
     "nal_format native outputs packet_feed parameter_sets payload_format psi ring rtp "
     "sdp stream timeline",

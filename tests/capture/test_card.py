@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.card import BLACK, CLOCK_TEXT, FLASH_US, NUMBER_DIGITS, RUN_US, WHITE, Card
+from capture.card import BLACK, CLOCK_TEXT, FLASH_US, NUMBER_DIGITS, RUN_US, Card
+from capture.glyphs import WHITE
 from common.source_spec import GENERATED_SIDE_MAX, GENERATED_SIDE_MIN
 
 SIDES = st.integers(GENERATED_SIDE_MIN // 2, 700).map(lambda half: 2 * half)

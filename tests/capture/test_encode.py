@@ -2,13 +2,16 @@
 
 from fractions import Fraction
 from itertools import pairwise
+from typing import Literal
 
 import av
 import numpy as np
 import pytest
 
-from capture.encode import AacEncoder, JpegDecoder, PictureEncoder
+from capture import encode
+from capture.encode import AacEncoder, JpegDecoder, PictureEncoder, new_context
 from common import annexb, config
+from common.errors import SourceError
 from common.sample import Codec, Sample
 from tests.support.media_files import media_file, packets
 
@@ -122,6 +125,83 @@ def test_the_rate_is_bounded(bitrate_bps: int, most: int) -> None:
         frame = av.VideoFrame.from_ndarray(noise, format="yuv420p")
         size += sum(len(sample.data) for sample in encoder.encode(frame, number * STEP_US))
     assert size * 8 / 4 < most
+
+
+class Board:
+    """A machine whose own encoder is, or fails, as a test wants. tried: the encoders, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, own: str) -> None:
+        self.tried: list[str] = []
+
+        def made(name: str, mode: Literal["w"]) -> object:
+            self.tried.append(name)
+            context = new_context("libx264", mode)
+            context.options = {"tune": "zerolatency", "forced-idr": "1"}
+            return context if name == "libx264" or own == "works" else Failing(context, own)
+
+        monkeypatch.setattr(encode, "new_context", made)
+
+
+class Failing:
+    """An encoder that cannot be opened, or not be used."""
+
+    def __init__(self, context: object, where: str) -> None:
+        self.__dict__.update(_context=context, where=where)
+
+    def __getattr__(self, name: str) -> object:
+        if name == self.__dict__["where"]:
+            raise av.error.InvalidDataError(22, "no such thing", name)
+        return getattr(self.__dict__["_context"], name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.__dict__["_context"], name, value)
+
+
+@pytest.mark.parametrize("codec", ["auto", "h264_v4l2m2m"])
+@pytest.mark.parametrize("fault", ["open", "encode"])
+def test_an_encoder_that_cannot_be_used_is_tried_once_and_the_next_one_encodes(
+    monkeypatch: pytest.MonkeyPatch, codec: Literal["auto", "h264_v4l2m2m"], fault: str
+) -> None:
+    board = Board(monkeypatch, fault)
+    encoder = PictureEncoder(config.Encode(codec=codec), 25)
+    samples = encoded(encoder, 5)
+    assert len(decoded(samples)) == 5
+    encoder.close()
+    assert encoded(encoder, 1, start=5)[0].sync
+    assert board.tried == ["h264_v4l2m2m", "libx264", "libx264"]
+    if codec == "auto":
+        assert encoder.notes == ()
+    else:
+        assert len(encoder.notes) == 1
+        assert encoder.notes[0].startswith("the encoder h264_v4l2m2m cannot be used here (")
+        assert encoder.notes[0].endswith("): libx264 encodes")
+
+
+def test_the_boards_own_encoder_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board(monkeypatch, "works")
+    assert len(decoded(encoded(PictureEncoder(config.Encode(), 25), 5))) == 5
+    assert board.tried == ["h264_v4l2m2m"]
+
+
+def test_it_is_left_alone_where_the_settings_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board(monkeypatch, "works")
+    encoded(PictureEncoder(config.Encode(codec="libx264"), 25), 5)
+    assert board.tried == ["libx264"]
+
+
+def test_an_encoder_that_fails_later_ends_this_life_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Failing] = []
+
+    def create(name: str, mode: Literal["w"]) -> Failing:
+        made.append(Failing(new_context(name, mode), "nowhere"))
+        return made[-1]
+
+    monkeypatch.setattr(encode, "new_context", create)
+    encoder = PictureEncoder(config.Encode(codec="libx264"), 25)
+    encoded(encoder, 2)
+    made[0].__dict__["where"] = "encode"
+    with pytest.raises(SourceError, match="the encoder libx264 failed"):
+        encoded(encoder, 1, start=2)
 
 
 def test_jpeg_pictures_are_decoded_whole_or_not_at_all() -> None:

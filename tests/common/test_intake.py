@@ -86,6 +86,16 @@ def test_a_source_says_why_it_is_down() -> None:
     assert (intake.state, intake.reason) == ("waiting", "")
 
 
+def test_a_slate_stands_in_until_the_source_is_back() -> None:
+    intake = started(VIDEO)
+    intake.source_state(SourceState(False, "unplugged", slate=True))
+    assert intake.sample(message(0, sync=True), b"x") is not None
+    assert (intake.state, intake.reason) == ("slate", "unplugged")
+    intake.source_state(SourceState(True, ""))
+    assert intake.sample(message(1), b"x") is not None
+    assert (intake.state, intake.reason) == ("live", "")
+
+
 def test_what_was_repeated_for_somebody_else_is_left_out() -> None:
     intake = started(VIDEO)
     for number in range(5):
