@@ -1,6 +1,6 @@
 """The way out of a capture: samples of one stream over ZeroMQ, numbered, and what its subscribers say back.
 
-    outlet = Outlet(context, endpoint)
+    outlet = Outlet(sockets.samples_out(context, endpoint))
     outlet.begin((track,))                  # a new life of the source: a new epoch
     outlet.publish(sample)                  # numbered from 0 in each epoch
     outlet.receive()                        # often: greets who is new, notes what was asked
@@ -10,15 +10,13 @@ and some time before it (`capture.recent`), comes again. Nobody's slowness is fe
 fetch in time is left out for it, and it sees that by the numbers.
 """
 
-import os
 import secrets
 
 import msgspec
-import zmq
 
 from capture.recent import Recent
 from common import sockets, wire
-from common.errors import MessageError, SettingsError
+from common.errors import MessageError
 from common.messages import TEXT_MAX, Announce, KeyFrameRequest, Message, SampleMessage, SourceState
 from common.sample import Sample, Track
 
@@ -32,14 +30,9 @@ class Outlet:
     samples, bytes, key_frames: published. repeated: samples published again. refused: malformed messages.
     """
 
-    def __init__(self, context: sockets.Context, endpoint: str, *, relayed: bool = False) -> None:
-        """Bind, or connect to the capture by which it is `relayed`. Raises SettingsError where it cannot bind."""
-        try:
-            make = sockets.program_out if relayed else sockets.samples_out
-            self._socket = make(context, endpoint)
-        except zmq.ZMQError as error:
-            reason = os.strerror(error.errno or 0)
-            raise SettingsError(f"cannot listen on {endpoint}: {reason}: check runtime_dir") from None
+    def __init__(self, socket: sockets.Socket) -> None:
+        """socket: of `common.sockets.samples_out` or `program_out`; it is closed with the outlet."""
+        self._socket = socket
         self.demanded = False
         self.samples = self.bytes = self.key_frames = 0
         self.subscriptions = self.requests = self.refused = self.repeated = 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import zmq
 
 from common import clock, sockets, wire
-from common.errors import MessageError, SourceError
+from common.errors import MessageError, SettingsError, SourceError
 from common.intake import Intake
 from common.messages import Announce, KeyFrameRequest, SampleMessage, SourceState
 from common.sample import Sample, Track
@@ -48,9 +48,9 @@ class ProgramSource:
         context: sockets.Context = zmq.Context()
         try:
             self._socket = sockets.program_in(context, self._endpoint)
-        except zmq.ZMQError as error:
+        except SettingsError as error:
             context.term()
-            raise SourceError(f"cannot listen on {self._endpoint}: {error}") from None
+            raise SourceError(str(error)) from None
         self._context = context
         self._peers = sockets.Peers(self._socket)
         self._socket.send(_SUBSCRIBE)

@@ -55,7 +55,7 @@ class Publisher:
                 "only one with the source program: takes samples"
             )
         self._context: sockets.Context = zmq.Context()
-        self._outlet = Outlet(self._context, program_endpoint(directory, stream), relayed=True)
+        self._outlet = Outlet(sockets.program_out(self._context, program_endpoint(directory, stream)))
         self._encode, self._fps = settings.encode, fps or settings.fps
         self._encoder: PictureEncoder | None = None
         self._sync_points: SyncPoints | None = None

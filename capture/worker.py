@@ -18,9 +18,9 @@ from capture.slate import WORDS, Slate
 from capture.source import Source
 from capture.source_of import source_of
 from capture.standby import Standby
-from common import clock, source_spec
+from common import clock, sockets, source_spec
 from common.config import Stream
-from common.endpoints import capture_endpoint, program_endpoint
+from common.endpoints import program_endpoint
 from common.errors import SettingsError, SourceError
 from common.figures import RoleFigures
 from common.role import Role
@@ -36,7 +36,7 @@ def run_stream(role: Role, name: str) -> None:
     if stream is None:
         known = ", ".join(role.config.streams) or "none"
         raise SettingsError(f"--stream {name}: the settings have no such stream; they have: {known}")
-    outlet = Outlet(role.context, capture_endpoint(role.config.runtime_dir, name))
+    outlet = Outlet(sockets.samples_out(role.context, *role.lines.samples_out(name)))
     try:
         _Capture(role, stream, outlet, program_endpoint(role.config.runtime_dir, name)).run()
     finally:

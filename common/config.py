@@ -29,10 +29,15 @@ PATTERNS_MAX = 100  # of streams, a user
 PASSWORD_CHARACTERS_MAX = 256
 USER_NAME_PATTERN = r"^[^:\"\\\x00-\x1f\x7f]{1,64}$"  # what Basic and Digest can carry
 REALM_PATTERN = r"^[^\"\\\x00-\x1f\x7f-\U0010ffff]{1,64}$"
+HOSTS_MAX = 256
+HOST_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.-]{0,62}\Z"  # as DNS and Kubernetes have them
+ADDRESS_PATTERN = r"^([A-Za-z0-9.-]{1,253}|[0-9A-Fa-f:.]{2,45})?\Z"  # a name, IPv4 or IPv6, without brackets
+PUBLIC_KEY_PATTERN = r"^[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}\Z"  # 32 bytes in Z85 (rfc.zeromq.org/spec/32)
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=PROCESSES_MAX)]
 Ms = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+Address = Annotated[str, msgspec.Meta(pattern=ADDRESS_PATTERN)]
 Patterns = Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=PATTERNS_MAX)]
 
 
@@ -150,7 +155,8 @@ class Stream(Section, frozen=True):
     `format` chooses among the camera's own; "auto" prefers what needs no encoding. `mjpeg`: of a
     camera or file, encoded to H.264 or passed through, for native RTP only. `sound`: an ALSA
     device beside a camera. `controls`: the camera's, by name. `slate`: what is shown, with the time since when,
-    while the source is away; true has words of its own.
+    while the source is away; true has words of its own. `host`: which of `hosts`, if there are any, has its
+    source; `port`: there, for the muxers of other hosts.
     """
 
     source: str
@@ -165,6 +171,26 @@ class Stream(Section, frozen=True):
     controls: Annotated[dict[str, bool | int | str], msgspec.Meta(max_length=CAMERA_CONTROLS_MAX)] = {}
     slate: bool | Annotated[str, msgspec.Meta(pattern=SLATE_PATTERN)] = False
     encode: Encode = Encode()
+    host: str = ""
+    port: Port = 0
+
+
+class Host(Section, frozen=True):
+    """One machine of several that work together; the file is the same on all of them.
+
+    public_key, key_file: as `framegate keys` makes and prints them; the file is on that machine alone.
+    address: where others reach it; only of a host that others connect to: for muxers, or streams muxed elsewhere.
+    listen: the address of its own that it listens on; empty: `address`. port: of its first muxer; each further one
+    has the next. muxers, servers: how many of these processes run there.
+    """
+
+    public_key: Annotated[str, msgspec.Meta(pattern=PUBLIC_KEY_PATTERN)]
+    key_file: str
+    address: Address = ""
+    listen: Address = ""
+    port: Port = 0
+    muxers: Count = 0
+    servers: Count = 0
 
 
 class Log(Section, frozen=True):
@@ -215,9 +241,13 @@ def _fits(stream: str, patterns: list[str]) -> bool:
 
 
 class Config(Section, frozen=True):
-    """The whole document. `runtime_dir` empty means the default of `deploy`."""
+    """The whole document. `runtime_dir` empty means the default of `deploy`.
+
+    hosts: the machines, where there are several. here: which of them this is; empty: the one named as the machine.
+    """
 
     host: str = "127.0.0.1"
+    here: str = ""
     runtime_dir: str = ""
     rtsp: Rtsp = Rtsp()
     http: Http = Http()
@@ -230,6 +260,9 @@ class Config(Section, frozen=True):
     auth: Auth = Auth()
     users: Annotated[
         dict[Annotated[str, msgspec.Meta(pattern=USER_NAME_PATTERN)], User], msgspec.Meta(max_length=USERS_MAX)
+    ] = {}
+    hosts: Annotated[
+        dict[Annotated[str, msgspec.Meta(pattern=HOST_NAME_PATTERN)], Host], msgspec.Meta(max_length=HOSTS_MAX)
     ] = {}
     streams: Annotated[
         dict[Annotated[str, msgspec.Meta(pattern=STREAM_NAME_PATTERN)], Stream],
@@ -247,9 +280,11 @@ def from_document(document: dict[str, Any]) -> Config:
 
 _STREAM_NAME = "1 to 64 letters, digits and _ . - of which the first is a letter or digit"
 _USER_NAME = '1 to 64 characters other than : " and \\'
+_HOST_NAME = "1 to 63 letters, digits and . - of which the first is a letter or digit"
 _NAMED: tuple[tuple[str, str, str, str, type[Section]], ...] = (
     ("streams", "stream", STREAM_NAME_PATTERN, _STREAM_NAME, Stream),
     ("users", "user", USER_NAME_PATTERN, _USER_NAME, User),
+    ("hosts", "host", HOST_NAME_PATTERN, _HOST_NAME, Host),
 )
 
 

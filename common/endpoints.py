@@ -1,6 +1,7 @@
-"""Where each process listens. Pure: names in, ZeroMQ endpoints out."""
+"""Where each process listens on its own host. Pure: names in, ZeroMQ endpoints out."""
 
 import hashlib
+from collections.abc import Sequence
 
 from common.errors import SettingsError
 
@@ -45,9 +46,9 @@ def tunnel_path(runtime_dir: str, index: int) -> str:
     return _path(runtime_dir, f"server-{index}-tunnels")
 
 
-def muxer_of(stream: str, muxers: int) -> int:
-    """The index of the muxer that owns `stream`, the same in every process and on every host.
+def muxer_of(stream: str, muxers: Sequence[str]) -> str:
+    """The one of `muxers`, by name, that owns `stream`: the same in every process and on every host.
 
     Rendezvous hashing: with one more muxer only the streams that the new one wins move.
     """
-    return max(range(muxers), key=lambda index: hashlib.blake2b(f"{stream}\0{index}".encode()).digest())
+    return max(muxers, key=lambda name: hashlib.blake2b(f"{stream}\0{name}".encode()).digest())

@@ -13,12 +13,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
 
 from common import config as settings
-from common import logs, sockets, wire
+from common import keys, logs, sockets, wire
 from common.endpoints import control_endpoint
 from common.errors import (
     EXIT_CRASH,
@@ -30,7 +31,11 @@ from common.errors import (
     SettingsError,
 )
 from common.figures import RoleFigures
+from common.lines import End, Far, Lines
 from common.messages import Drain, Figures, FiguresRequest, Ready, Reconfigure, Reconfigured, Report
+
+if TYPE_CHECKING:
+    from common.far_lines import FarLines
 
 REPORT_INTERVAL_US = 1_000_000
 HEAR_INTERVAL_US = 100_000
@@ -45,6 +50,7 @@ class Role:
     """One process in a role, until `close`.
 
     config: the settings; `take_changes` says when others have come. draining: no new work is to be begun.
+    lines: where the lines to other processes are, by the settings.
     """
 
     def __init__(self, role: str, name: str, config: settings.Config, config_file: str = "") -> None:
@@ -65,6 +71,9 @@ class Role:
         self._wake_out.setblocking(False)
         self._report_at_us = 0
         self._linger_ms = sockets.LINGER_MS
+        self._keys = keys.load(config.hosts[config.here].key_file) if config.hosts else None
+        self.lines = Lines(config, self._keys)
+        self._far_lines = self._met(config)
         self._control = sockets.control_client(self.context, control_endpoint(config.runtime_dir))
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,6 +101,8 @@ class Role:
         if now_us >= self._hear_at_us:
             self._hear_at_us = now_us + HEAR_INTERVAL_US
             self._hear()
+        if self._far_lines is not None:
+            self._far_lines.look(now_us)
         if now_us >= self._report_at_us:
             self._report_at_us = now_us + REPORT_INTERVAL_US
             self._report(figures())
@@ -111,6 +122,17 @@ class Role:
         self.log.info("reconfigured", generation=self._generation)
         self._tell(wire.encode(Reconfigured(self.name, os.getpid(), self._generation)))
 
+    def watch(self, name: str, socket: sockets.Socket, end: End) -> None:
+        """Look after a line that this process has reached out for; on this host there is nothing to look after."""
+        if self._far_lines is not None and isinstance(end, Far):
+            self._far_lines.watch(name, socket, end)
+
+    def leave(self, socket: sockets.Socket) -> None:
+        """Close such a line."""
+        if self._far_lines is not None:
+            self._far_lines.leave(socket)
+        socket.close()
+
     @property
     def control(self) -> sockets.Socket:
         """The line to the supervisor, to poll (edge-triggered) where `ask_figures` is used."""
@@ -129,6 +151,8 @@ class Role:
     def close(self) -> None:
         """Release the sockets. The process is about to end."""
         signal.set_wakeup_fd(-1)
+        if self._far_lines is not None:
+            self._far_lines.close()
         self._control.close(self._linger_ms)
         self.context.destroy(linger=0)  # also what a loop has left open that could not begin: it must not wait
         self._wake_in.close()
@@ -137,7 +161,19 @@ class Role:
     def _note_stop(self, _number: int, _frame: object) -> None:
         self.stopping = True
 
+    def _met(self, config: settings.Config) -> "FarLines | None":
+        """The lines to other hosts; None where there are none."""
+        if self._keys is None:
+            return None
+        from common.far_lines import FarLines  # with a thread and asyncio, for those who need it
+
+        far_lines = FarLines(self.context, self.log)
+        far_lines.allow(host.public_key for host in config.hosts.values())
+        return far_lines
+
     def _report(self, figures: RoleFigures) -> None:
+        if self._far_lines is not None:
+            figures.counters |= self._far_lines.counters
         self._tell(wire.encode(Report(self.role, self.name, os.getpid(), msgspec.json.encode(figures))))
 
     def _hear(self) -> None:
@@ -163,6 +199,9 @@ class Role:
             return
         self._generation = generation
         self._changed = True
+        self.lines = Lines(self.config, self._keys)
+        if self._far_lines is not None:
+            self._far_lines.allow(host.public_key for host in self.config.hosts.values())
         logs.configure(self.config.log, self.name)
 
     def _tell(self, frames: list[wire.Buffer]) -> bool:

@@ -19,11 +19,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from common.config import Config
+from common.config import Config, Host
 from common.errors import SettingsError
 
-FIXED = ("host", "runtime_dir", "rtsp.port", "http.port", "rtsp.tls_port", "http.tls_port")  # held since the start
-_TOLD = frozenset({"streams", "processes", "log"})  # what every process takes as it runs
+# Held since the start.
+FIXED = ("host", "here", "runtime_dir", "rtsp.port", "http.port", "rtsp.tls_port", "http.tls_port")
+_TOLD = frozenset({"streams", "processes", "log", "hosts"})  # what every process takes as it runs
 _NOT_MUXERS = _TOLD | {"capture", "rtsp", "http", "host", "runtime_dir", "limits", "auth", "users", "tls"}
 _NOT_SERVERS = _TOLD | {"capture", "runtime_dir", "limits"}
 
@@ -78,6 +79,12 @@ def check_fixed(old: Config, new: Config) -> None:
                 f"{path} is {was!r} and cannot become {wanted!r} in a running instance: restart it - at `$.{path}`"
             )
 
+    if _own_lines(old) != _own_lines(new):
+        raise SettingsError(
+            f"this host's own keys, address and port cannot change in a running instance: restart it - at "
+            f"`$.hosts.{new.here}`"
+        )
+
 
 def stale_servers(old: Config, new: Config, servers: Collection[str]) -> list[str]:
     """Those of `servers`, which went by `old`, that have to be replaced: with multicast also for other streams."""
@@ -93,7 +100,7 @@ def steps(
     processes: the role of each that is to live on so far, by name. draining: servers that only wait for their
     viewers to go. replaced: the servers that are to be replaced by new ones.
     """
-    captures = {f"capture-{name}" for name in new.streams}
+    captures = {f"capture-{name}" for name, stream in new.streams.items() if stream.host == new.here}
     muxers = [f"muxer-{index}" for index in range(new.processes.muxers)]
     servers = sorted((name for name, role in processes.items() if role == "server"), key=_number)
     old_muxers = sorted((name for name, role in processes.items() if role == "muxer"), key=_number)
@@ -102,7 +109,7 @@ def steps(
     come += [Add("capture", name) for name in sorted(captures) if name not in processes]
     come += [Restart(name) for name in sorted(captures) if name in processes and _capture_differs(old, new, name)]
     come += [Tell(name) for name in staying]
-    if old.log != new.log:
+    if old.log != new.log or old.hosts != new.hosts:
         come += [Tell(name) for name in sorted(captures) if name in processes and Restart(name) not in come]
     told = [*servers, *draining]
     went = [name for name, role in processes.items() if role == "capture" and name not in captures]
@@ -171,6 +178,12 @@ def _at(config: Config, path: str) -> object:
     for key in path.split("."):
         value = getattr(value, key)
     return value
+
+
+def _own_lines(config: Config) -> Host | None:
+    """What is said of this host, but for the number of its processes."""
+    host = config.hosts.get(config.here)
+    return msgspec.structs.replace(host, muxers=0, servers=0) if host is not None else None
 
 
 def _capture_differs(old: Config, new: Config, name: str) -> bool:

@@ -16,7 +16,7 @@ import zmq
 from rich.console import Console
 
 from common import config as settings
-from common import passwords, sockets, wire
+from common import keys, passwords, sockets, wire
 from common.endpoints import control_endpoint
 from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, FramegateError, MessageError, SettingsError
 from common.figures import InstanceFigures
@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("sources", nargs="*", metavar="[NAME=]SOURCE", help="what to serve; see below")
     serve.add_argument("--config", metavar="FILE", help="settings in TOML (deploy/framegate.example.toml has all)")
     serve.add_argument("--host", metavar="ADDRESS", help="where to listen; 0.0.0.0 for all (default 127.0.0.1)")
+    serve.add_argument("--here", metavar="NAME", help="which of the file's hosts this is (default: its host name)")
     serve.add_argument("--rtsp-port", type=int, metavar="PORT", help="RTSP port, 0 for a free one (default 8554)")
     serve.add_argument("--http-port", type=int, metavar="PORT", help="HTTP port, 0 for a free one (default 8080)")
     serve.add_argument(
@@ -155,6 +156,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     password.add_argument("--basic", action="store_true", help="a salted hash, for Basic alone")
     password.set_defaults(run=_password)
+
+    pair = commands.add_parser(
+        "keys", help="the keys of this host, for lines to other hosts", allow_abbrev=False,
+        description="Make the file of a host's key pair, where there is none yet, and print the lines for its "
+        "entry in [hosts] of the settings.",
+    )  # fmt: skip
+    pair.add_argument("file", metavar="FILE")
+    pair.set_defaults(run=_keys)
 
     stats = commands.add_parser(
         "stats", help="the figures of a running instance", allow_abbrev=False,
@@ -211,6 +220,7 @@ def _add_runtime_dir(parser: argparse.ArgumentParser, what: str) -> None:
 def _serve(arguments: argparse.Namespace) -> int:
     flags = {
         "--host": ("host", arguments.host),
+        "--here": ("here", arguments.here),
         "--rtsp-port": ("rtsp.port", arguments.rtsp_port),
         "--http-port": ("http.port", arguments.http_port),
         "--muxers": ("processes.muxers", arguments.muxers),
@@ -247,6 +257,13 @@ def _check(arguments: argparse.Namespace) -> int:
 def _password(arguments: argparse.Namespace) -> int:
     password = _asked_for(f"password of {arguments.user}: ")
     print(user_lines(arguments.user, arguments.realm, password, basic_only=arguments.basic), end="")
+    return EXIT_OK
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    path = os.path.abspath(arguments.file)
+    pair = keys.load(path) if os.path.exists(path) else keys.make(path)
+    print(tomli_w.dumps({"public_key": pair.public_key, "key_file": path}), end="")
     return EXIT_OK
 
 

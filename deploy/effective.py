@@ -3,6 +3,7 @@ whole before anything starts."""
 
 import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from common import certificate, source_spec
 from common import config as settings
 from common.errors import SettingsError
 from common.messages import STREAM_NAME_PATTERN
+from deploy.hosts import at_host, check_hosts
 
 DEFAULT_SOURCE = "test:"
 
@@ -29,12 +31,19 @@ def settle(file: str | None, flags: Mapping[str, tuple[str, object]], sources: S
     streams = dict(config.streams)
     for name, source in name_sources(sources).items():
         streams[name] = settings.Stream(source=source)
-    if not streams:
+    if not streams and not config.hosts:
         streams = {name: settings.Stream(source=text) for name, text in name_sources([DEFAULT_SOURCE]).items()}
     if len(streams) > settings.STREAMS_MAX:
         raise SettingsError(f"{len(streams)} streams: at most {settings.STREAMS_MAX}")
-    processes = counted(config.processes, len(os.sched_getaffinity(0)), len(streams))
-    config = msgspec.structs.replace(config, streams=streams, processes=processes)
+    config = msgspec.structs.replace(config, streams=streams)
+    if config.hosts:
+        for flag in ("--muxers", "--servers"):
+            if flags.get(flag, ("", None))[1] is not None:
+                raise SettingsError(f"{flag}: with hosts the number stands there - at `$.hosts.NAME.{flag[2:]}`")
+        config = at_host(config, config.here or socket.gethostname())
+    else:
+        processes = counted(config.processes, len(os.sched_getaffinity(0)), len(streams))
+        config = msgspec.structs.replace(config, processes=processes)
     check(config)
     return config
 
@@ -68,6 +77,7 @@ def check(config: settings.Config) -> None:
             raise SettingsError(
                 f"core {strangers[0]} is not there; these are: {there} - at `$.limits.{role}.cpus`"
             )
+    check_hosts(config)
     for name, user in config.users.items():
         fault = _password_fault(user, config.auth)
         if fault:
@@ -91,7 +101,7 @@ def _check_ports(config: settings.Config) -> None:
         taken[port] = path
         if port and path.endswith("tls_port") and not config.tls.certificate:
             raise SettingsError(f"TLS needs a certificate: name its file - at `$.tls.certificate`, for `$.{path}`")
-    if config.tls.certificate:
+    if config.tls.certificate and config.processes.servers:
         certificate.load(config.tls.certificate, config.tls.key)
 
 

@@ -156,6 +156,8 @@ class Generations:
             if not order.role or not 1 <= count <= settings.PROCESSES_MAX:
                 what = f"{order.role or 'process'}s"
                 raise SettingsError(f"{count} {what}: from 1 to {settings.PROCESSES_MAX} can be had")
+            if self._asked.hosts and not (order.role == "server" and self._asked.processes.servers):
+                raise SettingsError("other hosts go by this number: change the settings of all - at `$.hosts`")
             return _replace(self._asked, processes=_replace(self._asked.processes, **{f"{order.role}s": count}))
         was, read = self._was_read, self._read()
         self._reading = read

@@ -58,7 +58,9 @@ def command_line(name: str, settings_file: Path) -> tuple[str, list[str]]:
 def process_names(config: settings.Config) -> list[tuple[str, str]]:
     """The role and name of each process of an instance that starts."""
     muxers = [("muxer", f"muxer-{index}") for index in range(config.processes.muxers)]
-    captures = [("capture", f"capture-{stream}") for stream in config.streams]
+    captures = [
+        ("capture", f"capture-{name}") for name, stream in config.streams.items() if stream.host == config.here
+    ]
     return [*muxers, *captures, *(("server", f"server-{index}") for index in range(config.processes.servers))]
 
 
@@ -77,18 +79,22 @@ def serve(read: Callable[[], settings.Config], say: _Say, limits: policies.Limit
         notifier = Notifier(os.environ)
         signals = held.enter_context(Signals())
         runtime = held.enter_context(RuntimeDirectory(directory))
-        rtsp = held.enter_context(hold_port(config.host, config.rtsp.port, "--rtsp-port"))
-        http = held.enter_context(hold_port(config.host, config.http.port, "--http-port"))
-        for name, port in (("rtsp.tls_port", config.rtsp.tls_port), ("http.tls_port", config.http.tls_port)):
-            if port:
-                held.enter_context(hold_port(config.host, port, name))
         replace = msgspec.structs.replace
+        if config.processes.servers:
+            rtsp = held.enter_context(hold_port(config.host, config.rtsp.port, "--rtsp-port"))
+            http = held.enter_context(hold_port(config.host, config.http.port, "--http-port"))
+            for name, port in (("rtsp.tls_port", config.rtsp.tls_port), ("http.tls_port", config.http.tls_port)):
+                if port:
+                    held.enter_context(hold_port(config.host, port, name))
+            config = replace(
+                config,
+                rtsp=replace(config.rtsp, port=rtsp.getsockname()[1]),
+                http=replace(config.http, port=http.getsockname()[1]),
+            )
         config = replace(
             config,
             host=address,
             runtime_dir=str(directory),
-            rtsp=replace(config.rtsp, port=rtsp.getsockname()[1]),
-            http=replace(config.http, port=http.getsockname()[1]),
             auth=replace(config.auth, secret=config.auth.secret or secrets.token_hex(_SECRET_BYTES)),
         )
         settings_file = runtime.write_settings(settings.dump(config))
@@ -325,6 +331,8 @@ class Supervisor:
         host = shown_host(self._config.host)
         rtsp, http = self._config.rtsp, self._config.http
         lines = ["ready"]
+        if not self._config.processes.servers:
+            return "ready\n"  # nobody can watch on this host
         for stream in self._config.streams:
             if not self._has_failed(stream):
                 lines += [f"rtsp://{host}:{rtsp.port}/{stream}", f"http://{host}:{http.port}/{stream}.ts"]

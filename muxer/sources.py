@@ -9,6 +9,9 @@ from common.clock import now_us
 from common.config import Viewer
 from common.figures import StreamFigures
 from common.intake import Intake
+from common.lines import End
+from common.poller import READ, Handler, Poller
+from common.role import Role
 from common.sample import Payload
 from muxer.fanout import Fanout
 from muxer.outputs import Output, Outputs
@@ -19,17 +22,42 @@ from muxer.stream import Stream
 class Source(msgspec.Struct):
     """One stream of this shard, with all that belongs to it.
 
-    leaving_us: since when it is another muxer's, or nobody's, and kept here only for those who do not know yet.
+    end: where its capture is found. subscribed: whether it has been told that the stream is wanted. leaving_us:
+    since when it is another muxer's, or nobody's, and kept here only for those who do not know yet.
     """
 
     name: str
-    on_demand: bool
-    text: str
-    socket: sockets.Socket
-    intake: Intake
     outputs: Outputs
+    intake: Intake = msgspec.field(default_factory=Intake)
+    on_demand: bool = False
+    text: str = ""
+    end: End = ""
     subscribed: bool = False
     leaving_us: int | None = None
+    _socket: sockets.Socket | None = None
+
+    @property
+    def socket(self) -> sockets.Socket:
+        """The line to its capture, once it is connected."""
+        assert self._socket is not None
+        return self._socket
+
+    def connect(self, end: End, role: Role, poller: Poller, may_read: Handler) -> None:
+        """Have a line to the capture at this end."""
+        if self.end == end:
+            return
+        if self._socket is not None:
+            self.disconnect(role, poller)
+        self.end = end
+        self.subscribed = False
+        self._socket = sockets.samples_in(role.context, end)
+        poller.add(self._socket.fileno(), READ, may_read)
+        role.watch(f"capture-{self.name}", self._socket, end)
+
+    def disconnect(self, role: Role, poller: Poller) -> None:
+        """Give the line up."""
+        poller.remove(self.socket.fileno())
+        role.leave(self.socket)
 
     def figures(self, now_us: int) -> StreamFigures:
         """What the stream does now."""

@@ -16,10 +16,9 @@ import zmq
 from common import sockets, wire
 from common.clock import now_us
 from common.config import Config
-from common.endpoints import capture_endpoint, muxer_endpoint, muxer_of
 from common.errors import MessageError, SettingsError
 from common.figures import RoleFigures
-from common.intake import Intake, arrival_us
+from common.intake import arrival_us
 from common.messages import (
     Announce,
     Describe,
@@ -70,7 +69,7 @@ class Worker:
         self._touched: dict[str, None] = {}  # streams that may have something to send, in order
         self._clocks = ClockRounds(self._next_tick_us)
         self._poller = Poller()
-        self._servers = sockets.frames_out(role.context, muxer_endpoint(config.runtime_dir, index))
+        self._servers = sockets.frames_out(role.context, *role.lines.frames_out(index))
         self._poller.add(self._servers.fileno(), READ, wake)
         self._poller.add(role.wake_fd, READ, wake)
         self._sources: dict[str, Source] = {}
@@ -114,10 +113,10 @@ class Worker:
                     self._adopt(self._role.config)
                     self._role.reconfigured()
         finally:
-            self._poller.close()
             self._servers.close()
             for source in self._sources.values():
-                source.socket.close()
+                source.disconnect(self._role, self._poller)
+            self._poller.close()
 
     def _all_outputs(self) -> list[Output]:
         return [output for source in self._sources.values() for output in source.outputs.by_payload.values()]
@@ -130,7 +129,8 @@ class Worker:
 
     def _adopt(self, config: Config) -> None:
         """Take on the streams that are this muxer's now, and keep the others for those who do not know yet."""
-        mine = [name for name in config.streams if muxer_of(name, config.processes.muxers) == self._index]
+        lines = self._role.lines
+        mine = [name for name in config.streams if lines.muxer_of(name) == lines.muxer(self._index)]
         for source in self._sources.values():
             since_us = now_us() if source.leaving_us is None else source.leaving_us
             source.leaving_us = None if source.name in mine else since_us
@@ -138,19 +138,16 @@ class Worker:
             wanted = config.streams[name]
             known = self._sources.get(name)
             if known is None:
-                socket = sockets.samples_in(self._role.context, capture_endpoint(config.runtime_dir, name))
                 outputs = Outputs(wanted.payload, partial(new_output, name, self._viewer))
-                known = Source(name, wanted.on_demand, "", socket, Intake(), outputs)
-                self._poller.add(socket.fileno(), READ, partial(self._may_read, name))
-                self._sources[name] = known
+                known = self._sources[name] = Source(name, outputs)
+            known.connect(lines.samples_in(name), self._role, self._poller, partial(self._may_read, name))
             known.on_demand, known.text = wanted.on_demand, without_secrets(wanted.source)
 
     def _let_go(self, source: Source, now: int) -> bool:
         """Whether the stream is another muxer's by now, as everybody knows; then it is gone from here."""
         if source.leaving_us is None or now - source.leaving_us < LEAVE_US or source.outputs.viewers:
             return False
-        self._poller.remove(source.socket.fileno())
-        source.socket.close()
+        source.disconnect(self._role, self._poller)
         for names in (self._sources, self._readable, self._touched):
             names.pop(source.name, None)
         return True

@@ -137,7 +137,7 @@ class HttpConnection(Connection):
                     end = TunnelEnd(post, cookie, self.peer, data)
                     services.tunnels.end_came(end, self.give_away())
             case Ask(topic=Topic.HEALTH):
-                up, muxers = services.muxers.up, services.config.processes.muxers
+                up, muxers = services.muxers.up, services.muxers.muxers
                 status = "ok" if up else "no muxer answers"
                 body = json.dumps({"status": status, "muxers_up": up, "muxers": muxers}).encode() + b"\n"
                 self._dialogue.respond(200 if up else 503, JSON, body)

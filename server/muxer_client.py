@@ -13,8 +13,8 @@ from typing import Protocol
 import zmq
 
 from common import sockets, wire
-from common.endpoints import muxer_endpoint, muxer_of
 from common.errors import MessageError
+from common.lines import End, Lines
 from common.logs import Logger
 from common.messages import Describe, Described, Ended, FrameMessage, Hello, Message, Welcome
 from common.poller import READ, Poller, wake
@@ -46,11 +46,22 @@ class Listener(Protocol):
         """A muxer that owns these streams knows none of our tickets; replaced: nor our positions."""
 
 
+class Watcher(Protocol):
+    """Who looks after lines to other hosts: `common.role.Role`."""
+
+    def watch(self, name: str, socket: sockets.Socket, end: End) -> None:
+        """A line has been connected."""
+
+    def leave(self, socket: sockets.Socket) -> None:
+        """Close it."""
+
+
 class _Link:
     """The line to one muxer."""
 
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def __init__(self, name: str, end: End) -> None:
+        self.name = name
+        self.end = end
         self.streams: list[str] = []
         self.socket: sockets.Socket | None = None
         self.identity = b""
@@ -77,21 +88,21 @@ class MuxerClient:
     """
 
     def __init__(
-        self, context: sockets.Context, poller: Poller, runtime_dir: str, name: str, muxers: int,
-        streams: Iterable[str], counters: Counters, log: Logger, clock: Callable[[], int],
+        self, context: sockets.Context, poller: Poller, lines: Lines, name: str, streams: Iterable[str],
+        counters: Counters, log: Logger, clock: Callable[[], int], watcher: Watcher,
     ) -> None:  # fmt: skip
         self._context = context
         self._poller = poller
-        self._runtime_dir = runtime_dir
+        self._watcher = watcher
         self._name = name
         self._counters = counters
         self._log = log
         self._clock = clock
-        self._links = [_Link(index) for index in range(muxers)]
-        self._by_stream = {stream: self._links[muxer_of(stream, muxers)] for stream in streams}
+        self._links = {muxer: _Link(muxer, lines.frames_in(muxer)) for muxer in lines.muxers}
+        self._by_stream = {stream: self._links[lines.muxer_of(stream)] for stream in streams}
         for stream, link in self._by_stream.items():
             link.streams.append(stream)
-        for link in self._links:
+        for link in self._links.values():
             self._connect(link)
         self._questions: dict[tuple[str, Payload], _Question] = {}
         self._requests = 0
@@ -106,7 +117,13 @@ class MuxerClient:
     def up(self) -> int:
         """How many muxers answer."""
         now_us = self._clock()
-        return sum(link.heard_us is not None and now_us - link.heard_us < SILENCE_US for link in self._links)
+        heard_us = [link.heard_us for link in self._links.values()]
+        return sum(at_us is not None and now_us - at_us < SILENCE_US for at_us in heard_us)
+
+    @property
+    def muxers(self) -> int:
+        """How many there are."""
+        return len(self._links)
 
     def send(self, stream: str, message: Message) -> None:
         """Send a message to the muxer of `stream`, now or when it takes it."""
@@ -128,14 +145,17 @@ class MuxerClient:
         question.askers[self._requests] = deadline_us, answer
         return self._requests
 
-    def adopt(self, muxers: int, streams: Collection[str], listener: Listener) -> None:
-        """There are other streams, or another number of muxers. A stream that moves is opened anew at its new one.
+    def adopt(self, lines: Lines, streams: Collection[str], listener: Listener) -> None:
+        """There are other streams, or other muxers. A stream that moves is opened anew at its new one.
 
         What has gone for good must have no viewers any more.
         """
-        for index in range(len(self._links), muxers):
-            self._links.append(_Link(index))
-            self._connect(self._links[index])
+        for muxer in lines.muxers:
+            end = lines.frames_in(muxer)
+            known = self._links.setdefault(muxer, _Link(muxer, end))
+            if known.socket is None or known.end != end:
+                known.end = end
+                self._connect(known)
         for stream in [stream for stream in self._by_stream if stream not in streams]:
             self._by_stream[stream].streams.remove(stream)
             del self._by_stream[stream]
@@ -144,7 +164,7 @@ class MuxerClient:
                 for _, answer in question.askers.values() if question is not None else ():
                     answer("", f"the stream {stream} has been removed")
         for stream in streams:
-            link, was = self._links[muxer_of(stream, muxers)], self._by_stream.get(stream)
+            link, was = self._links[lines.muxer_of(stream)], self._by_stream.get(stream)
             if was is link:
                 continue
             if was is not None:
@@ -157,10 +177,10 @@ class MuxerClient:
             for (asked, payload), question in self._questions.items():
                 if asked == stream:
                     self.send(stream, Describe(question.request, stream, payload))
-        for link in self._links[muxers:]:
+        for muxer in [muxer for muxer in self._links if muxer not in lines.muxers]:
+            link = self._links.pop(muxer)
             self._flush(link)
             self._disconnect(link)
-        del self._links[muxers:]
 
     def cancel(self, request: int) -> None:
         """Nobody waits for this answer any more."""
@@ -173,7 +193,7 @@ class MuxerClient:
         if now_us < self._hello_us:
             return
         self._hello_us = now_us + HELLO_INTERVAL_US
-        for link in self._links:
+        for link in self._links.values():
             self._flush(link)
             self._send_now(link, link.hello)
         for (stream, payload), question in list(self._questions.items()):
@@ -185,7 +205,7 @@ class MuxerClient:
 
     def drain(self, listener: Listener) -> bool:
         """Handle what has come, up to MESSAGES_A_TURN_MAX or TURN_US_MAX a muxer; whether there may be more."""
-        for link in self._links:
+        for link in self._links.values():
             if link.outbox:
                 self._flush(link)
             link.empty = False
@@ -201,14 +221,14 @@ class MuxerClient:
                     self._handle(link, message, media, listener)
                 except MessageError as error:
                     self._counters.messages_refused += 1
-                    self._log.debug("message_refused", muxer=link.index, reason=str(error))
+                    self._log.debug("message_refused", muxer=link.name, reason=str(error))
                 if self._clock() >= until_us:
                     break
-        return not all(link.empty for link in self._links)
+        return not all(link.empty for link in self._links.values())
 
     def close(self) -> None:
         """Close the sockets."""
-        for link in self._links:
+        for link in self._links.values():
             self._disconnect(link)
 
     # ---- inside -----------------------------------------------------------------------------------------
@@ -256,15 +276,14 @@ class MuxerClient:
         link.hello = wire.encode(Hello(self._name, epoch))
         link.outbox.clear()
         link.heard_us = None
-        link.socket = sockets.frames_in(
-            self._context, muxer_endpoint(self._runtime_dir, link.index), link.identity
-        )
+        link.socket = sockets.frames_in(self._context, link.end, link.identity)
+        self._watcher.watch(link.name, link.socket, link.end)
         self._poller.add(link.socket.fileno(), READ, wake)
 
     def _disconnect(self, link: _Link) -> None:
         if link.socket is not None:
             self._poller.remove(link.socket.fileno())
-            link.socket.close()
+            self._watcher.leave(link.socket)
             link.socket = None
 
     def _flush(self, link: _Link) -> None:

@@ -57,8 +57,8 @@ class Worker:
         self._counters = Counters()
         self._poller = Poller()
         self._muxers = MuxerClient(
-            role.context, self._poller, config.runtime_dir, role.name, config.processes.muxers,
-            config.streams, self._counters, role.log, now_us,
+            role.context, self._poller, role.lines, role.name, config.streams, self._counters, role.log, now_us,
+            role,
         )  # fmt: skip
         self._age_max_us = config.viewer.age_max_ms * 1000
         self._fanout = Fanout(
@@ -123,7 +123,7 @@ class Worker:
         """Serve these streams, from these muxers; for what else may be new there will be another process."""
         self._services.take(config)
         self._fanout.adopt(config.streams)
-        self._muxers.adopt(config.processes.muxers, config.streams, self._fanout)
+        self._muxers.adopt(self._role.lines, config.streams, self._fanout)
         self._role.reconfigured()
 
     def _drained(self) -> bool:

@@ -57,7 +57,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def outlet(context: sockets.Context, endpoint: str) -> Iterator[Outlet]:
-    made = Outlet(context, endpoint)
+    made = Outlet(sockets.samples_out(context, endpoint))
     yield made
     made.close()
 
@@ -276,4 +276,4 @@ def test_where_it_cannot_listen_is_said(context: sockets.Context, tmp_path: Path
     with pytest.raises(
         SettingsError, match=r"cannot listen on ipc://.*: No such file or directory: check runtime_dir"
     ):
-        Outlet(context, f"ipc://{tmp_path}/none/capture-a")
+        sockets.samples_out(context, f"ipc://{tmp_path}/none/capture-a")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from common.config import Config, Stream, User, parse
+from common.config import Config, Host, Stream, User, parse
 from deploy.effective import check
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "framegate.example.toml"
@@ -28,14 +28,21 @@ def keys(document: dict[str, Any], path: str = "") -> Iterator[str]:
 
 
 def test_names_every_key_there_is() -> None:
-    complete = msgspec.to_builtins(Config(streams={"test": Stream(source="test:")}, users={"alice": User()}))
+    complete = msgspec.to_builtins(
+        Config(
+            streams={"test": Stream(source="test:")}, users={"alice": User()}, hosts={"hub": Host("k" * 40, "f")}
+        )
+    )
     assert sorted(keys(tomllib.loads(whole()))) == sorted(keys(complete))
 
 
 def test_shows_the_defaults() -> None:
     config = parse(EXAMPLE.read_text())
     assert config == Config(streams={"test": Stream(source="test:")})
-    assert parse(whole()) == msgspec.structs.replace(config, users={"alice": User()})
+    hub = parse(whole()).hosts["hub"]
+    changed = {key for key in Host.__struct_fields__ if getattr(hub, key) != getattr(Host("", ""), key)}
+    assert changed == {"public_key", "key_file", "address", "port", "muxers", "servers"}  # a host without is none
+    assert parse(whole()) == msgspec.structs.replace(config, users={"alice": User()}, hosts={"hub": hub})
     check(config)
 
 

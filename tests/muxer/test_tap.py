@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from capture.outlet import Outlet
-from common import clock
+from common import clock, sockets
 from common.endpoints import capture_endpoint
 from common.errors import SettingsError
 from common.sample import Codec, Sample, Track
@@ -28,7 +28,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def outlet(directory: Path) -> Iterator[Outlet]:
     with zmq.Context() as context:
-        made = Outlet(context, capture_endpoint(str(directory), "door"))
+        made = Outlet(sockets.samples_out(context, capture_endpoint(str(directory), "door")))
         made.begin((VIDEO, AUDIO))
         made.tell_state(True)
         yield made

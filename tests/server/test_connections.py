@@ -15,6 +15,7 @@ import zmq
 from common import certificate, logs
 from common import config as settings
 from common.clock import now_us
+from common.lines import Lines
 from common.poller import Poller
 from common.role import Role
 from server.connections import LINGER_US, REQUEST_US_MAX, Connection, Services
@@ -32,6 +33,7 @@ from server.tls import HANDSHAKE_US_MAX, TlsChannel, TlsOutlet
 from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
 from tests.support.certificates import issue
+from tests.support.unwatched import Unwatched
 from tests.support.wait import until
 
 CONFIG = settings.from_document({"streams": {"cam": {"source": "test:"}}, "rtsp": {"session_timeout_s": 60}})
@@ -47,8 +49,8 @@ class Bench:
         self.poller = Poller()
         self.counters = Counters()
         self.muxers = MuxerClient(
-            self.context, self.poller, self.directory, "server-0", 1, CONFIG.streams, self.counters,
-            logs.logger(), now_us,
+            self.context, self.poller, Lines(settings.Config(runtime_dir=self.directory)), "server-0",
+            CONFIG.streams, self.counters, logs.logger(), now_us, Unwatched(),
         )  # fmt: skip
         self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us, 1_000_000)
         self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, Pacing(0, 1500), self.poller, self.counters, now_us)

@@ -9,13 +9,16 @@ import pytest
 import zmq
 
 from common import logs, sockets, wire
-from common.endpoints import muxer_endpoint, muxer_of
+from common.config import Config, Processes
+from common.endpoints import muxer_endpoint
+from common.lines import Lines
 from common.messages import Describe, Described, Ended, Forget, FrameMessage, Hello, Message, Welcome
 from common.poller import Poller
 from common.sample import Payload
 from server.counters import Counters
 from server.muxer_client import HELLO_INTERVAL_US, OUTBOX_MAX, SILENCE_US, MuxerClient
 from tests.support.frame_source import FrameSource
+from tests.support.unwatched import Unwatched
 
 WITHIN_S = 10.0
 
@@ -34,11 +37,14 @@ class Bench:
         self.moved: list[str] = []
         self.news: list[tuple[list[str], bool]] = []
         self.client = MuxerClient(
-            self.context, self.poller, self.directory, "server-0", 1, ["cam", "two"], self.counters,
-            logs.logger(), lambda: self.now_us,
+            self.context, self.poller, self.lines(1), "server-0", ["cam", "two"], self.counters,
+            logs.logger(), lambda: self.now_us, Unwatched(),
         )  # fmt: skip
         self.muxer: sockets.Socket | None = None
         self.identities: list[bytes] = []
+
+    def lines(self, muxers: int) -> Lines:
+        return Lines(Config(runtime_dir=self.directory, processes=Processes(muxers=muxers)))
 
     # as the listener
 
@@ -208,8 +214,8 @@ def test_streams_have_their_muxer() -> None:
     bench = Bench()
     names = [f"s{n}" for n in range(20)]
     client = MuxerClient(
-        bench.context, bench.poller, bench.directory, "server-1", 3, names, bench.counters, logs.logger(),
-        lambda: 0,
+        bench.context, bench.poller, bench.lines(3), "server-1", names, bench.counters, logs.logger(), lambda: 0,
+        Unwatched(),
     )  # fmt: skip
     routers = [sockets.frames_out(bench.context, muxer_endpoint(bench.directory, index)) for index in range(3)]
     for name in names:
@@ -224,7 +230,9 @@ def test_streams_have_their_muxer() -> None:
                 message = wire.decode(router.recv_multipart()[1:])[0]
                 assert isinstance(message, Describe)
                 asked[message.stream] = index
-    assert asked == {name: muxer_of(name, 3) for name in names}
+    assert {name: f"muxer-{index}" for name, index in asked.items()} == {
+        name: bench.lines(3).muxer_of(name) for name in names
+    }
     client.close()
     for router in routers:
         router.close()
@@ -236,7 +244,7 @@ def test_a_frame_of_a_stream_that_is_another_muxers_is_stale(bench: Bench) -> No
     bench.welcome(5)
     bench.turn_until(lambda: bench.news)
     frame = FrameSource("two").frame(sync=True)
-    bench.client.adopt(1, ["cam"], bench)
+    bench.client.adopt(bench.lines(1), ["cam"], bench)
     bench.say(frame.addressed(to_live=True), frame.data)
     bench.turn_until(lambda: bench.counters.stale_frames)
     assert bench.frames == []
@@ -250,10 +258,10 @@ def test_other_streams_and_muxers_are_taken_on(bench: Bench) -> None:
     answers: list[tuple[str, str]] = []
     bench.client.describe("two", Payload.TS, bench.now_us + 10**9, lambda sdp, error: answers.append((sdp, error)))
     names = [f"s{number}" for number in range(20)]
-    bench.client.adopt(1, ["cam", *names], bench)
+    bench.client.adopt(bench.lines(1), ["cam", *names], bench)
     assert answers == [("", "the stream two has been removed")]
-    bench.client.adopt(2, ["cam", *names], bench)
-    moved = [name for name in ("cam", *names) if muxer_of(name, 2) == 1]
+    bench.client.adopt(bench.lines(2), ["cam", *names], bench)
+    moved = [name for name in ("cam", *names) if bench.lines(2).muxer_of(name) == "muxer-1"]
     assert 0 < len(moved) < 20
     assert bench.moved == moved
     assert bench.news[1:] == [([name], True) for name in moved]
@@ -268,7 +276,7 @@ def test_other_streams_and_muxers_are_taken_on(bench: Bench) -> None:
             return any(isinstance(message, Describe) and message.stream == moved[0] for message in asked)
 
         bench.turn_until(come)
-        bench.client.adopt(1, ["cam", *names], bench)
+        bench.client.adopt(bench.lines(1), ["cam", *names], bench)
         assert bench.moved == [*moved, *moved]
         assert isinstance(bench.heard(Describe), Describe)  # the question goes along
     finally:
