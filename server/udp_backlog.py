@@ -1,4 +1,4 @@
-"""What one UDP viewer has not been sent yet, and how much of it may leave now. Pure.
+"""What a UDP viewer has not been sent yet, and how much of it may leave now. Pure.
 
 A key frame handed to the network at once overflows the first buffer behind which there is less than what is before
 it: a player's socket holds some 100 to 200 kB, a slow link's queue less. So what is beyond a burst goes out at a
@@ -44,7 +44,7 @@ class Pacing(NamedTuple):
 
 
 class Backlog:
-    """The queue of one viewer. queued_bytes: what is in it."""
+    """The queue of one viewer, or of several who have the same before them. queued_bytes: what is in it."""
 
     __slots__ = ("_begun", "_credit_bytes", "_filled_us", "_frames", "_pacing", "queued_bytes")
 
@@ -88,6 +88,20 @@ class Backlog:
         if self._begun:
             self._begun = False
             self.queued_bytes -= sum(len(run.data) for run in self._frames.popleft())
+
+    def has_rested(self, now_us: int) -> bool:
+        """Whether it is as good as new."""
+        self._fill(now_us)
+        return not self._frames and self._credit_bytes >= self._pacing.credit_bytes_max
+
+    def copy(self) -> "Backlog":
+        """Another that goes on from here."""
+        other = Backlog(self._pacing, self._filled_us)
+        other._frames = deque(runs.copy() for runs in self._frames)
+        other._begun = self._begun
+        other._credit_bytes = self._credit_bytes
+        other.queued_bytes = self.queued_bytes
+        return other
 
     def _fill(self, now_us: int) -> None:
         passed_us = max(now_us - self._filled_us, 0)

@@ -11,14 +11,16 @@ is counted. What is too much at once waits here, and goes out at a pace (`udp_ba
 import errno
 import socket
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from common.errors import SettingsError
 from common.poller import READ, Poller
 from server.counters import Counters
 from server.datagrams import Datagrams, Run
 from server.rtsp_transport import Pair
-from server.udp_backlog import SLICE_US, Backlog, Pacing
+from server.send_many import Address, Ancillary, ManySender
+from server.udp_backlog import SLICE_US, Pacing
+from server.udp_convoys import Convoy, Convoys
 
 PAIRS_TRIED_MAX = 100  # until a free even port with a free one behind it is found
 SEND_BUFFER_BYTES = 8 << 20  # a key frame of 100 kB for 80 viewers; the kernel may allow less
@@ -34,9 +36,6 @@ _FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 
 _UNSEGMENTED = (socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("H", 0))
 
-Address = tuple[str, int] | tuple[str, int, int, int]
-Ancillary = list[tuple[int, int, bytes]]
-
 
 class UdpWay:
     """The way to one pair of a client's ports: of one track.
@@ -44,12 +43,13 @@ class UdpWay:
     on_report: called with each datagram that comes from the client's RTCP port.
     """
 
-    __slots__ = ("_ports", "ancillary", "on_report", "rtcp", "rtp")
+    __slots__ = ("_ports", "ancillary", "media", "on_report", "rtcp", "rtp")
 
-    def __init__(self, ports: "UdpPorts", rtp: Address, rtcp: Address, ancillary: Ancillary) -> None:
+    def __init__(self, ports: "UdpPorts", rtp: Address, rtcp: Address, ancillary: Sequence[Ancillary]) -> None:
         self.rtp = rtp
         self.rtcp = rtcp
         self.ancillary = ancillary
+        self.media = ports.many.receiver(rtp, ancillary)
         self.on_report: Callable[[bytes], None] = ports.ignore
         self._ports = ports
 
@@ -64,7 +64,7 @@ class UdpOutlet:
     frames_lost: not, or not whole, taken by the kernel.
     """
 
-    __slots__ = ("_ports", "ancillary", "backlog", "frames_lost", "rtp", "segmented", "ways")
+    __slots__ = ("_ports", "frames_lost", "receivers", "segmented", "ways")
 
     blocked = False  # it never is
     kernel_bytes = 0  # that are known of
@@ -74,18 +74,15 @@ class UdpOutlet:
 
     def __init__(self, ports: "UdpPorts", ways: tuple[UdpWay | None, ...]) -> None:
         self.ways = ways
-        self.rtp = tuple(None if way is None else way.rtp for way in ways)
-        self.ancillary = next(way.ancillary for way in ways if way is not None)
+        self.receivers = {track: way.media for track, way in enumerate(ways) if way is not None}
         self.frames_lost = 0
         self.segmented = ports.segments  # until the path is seen not to bear it
-        self.backlog: Backlog | None = None  # as long as nothing had to wait
         self._ports = ports
 
     @property
     def room_bytes(self) -> int:
         """How much of the past it may be given now; at least one frame."""
-        queued_bytes = 0 if self.backlog is None else self.backlog.queued_bytes
-        return max(self._ports.pacing.room_bytes - queued_bytes, 1)
+        return max(self._ports.pacing.room_bytes - self._ports.queued_bytes(self), 1)
 
     def fit(self, buffer_bytes: int, unsent_bytes: int) -> None:
         """Nothing waits here for one viewer."""
@@ -113,7 +110,7 @@ class UdpPorts:
     ) -> None:  # fmt: skip
         self.pacing = pacing
         self._clock = clock
-        self._behind: dict[UdpOutlet, Backlog] = {}
+        self._convoys: Convoys[UdpOutlet] = Convoys(pacing)
         self._pump_us = 0
         self._family = family
         self._counters = counters
@@ -122,6 +119,7 @@ class UdpPorts:
         self._by_rtcp: dict[tuple[str, int], UdpWay] = {}
         self._any_address = address in ("0.0.0.0", "::")
         self._rtp, self._rtcp = _bind_pair(family, address, port)
+        self.many = ManySender(self._rtp)
         self.ports: Pair = (self._rtp.getsockname()[1], self._rtcp.getsockname()[1])
         self._segment_bytes = 0
         self.segments = _can_segment(self._rtp)
@@ -162,7 +160,7 @@ class UdpPorts:
     @property
     def due_us(self) -> int | None:
         """When `tick` has something to do."""
-        return self._pump_us if self._behind else None
+        return self._pump_us if self._convoys.waiting else None
 
     def forget(self, way: UdpWay) -> None:
         """The way is closed."""
@@ -171,7 +169,11 @@ class UdpPorts:
 
     def drop(self, outlet: UdpOutlet) -> None:
         """The outlet is closed."""
-        self._behind.pop(outlet, None)
+        self._convoys.drop(outlet)
+
+    def queued_bytes(self, outlet: UdpOutlet) -> int:
+        """What waits here for one."""
+        return self._convoys.queued_bytes(outlet)
 
     def ignore(self, _data: bytes) -> None:
         """A datagram that is nobody's."""
@@ -196,67 +198,45 @@ class UdpPorts:
         if paced and (catching_up or len(frame) > self.pacing.burst_bytes):
             self._queue(outlets, frame)
             return
-        if self._behind:
-            self._queue([outlet for outlet in outlets if outlet in self._behind], frame)
-            outlets = [outlet for outlet in outlets if outlet not in self._behind]
+        if self._convoys.waiting:
+            waiting = [outlet for outlet in outlets if self._convoys.is_waiting(outlet)]
+            outlets = [outlet for outlet in outlets if not self._convoys.is_waiting(outlet)]
+            self._queue(waiting, frame)
         lost: set[UdpOutlet] = set()
         for run in frame.runs:
-            self._segment(run.segment_bytes)
-            send, buffers, track = self._rtp.sendmsg, (run.data,), run.track
-            for outlet in outlets:  # the hot loop: once a viewer and run
-                if lost and outlet in lost:
-                    continue
-                try:
-                    if outlet.segmented:
-                        send(buffers, outlet.ancillary, 0, outlet.rtp[track])
-                    else:
-                        self._send_packets(outlet, run)
-                except OSError as error:
-                    if not self._sent_otherwise(outlet, run, error):
-                        lost.add(outlet)
+            lost.update(self._send([outlet for outlet in outlets if outlet not in lost] if lost else outlets, run))
         for outlet in lost:
             self._lost(outlet)
 
     def tick(self) -> None:
         """Send what may leave now of what has been queued."""
         now_us = self._clock()
-        if not self._behind or now_us < self._pump_us:
+        if not self._convoys.waiting or now_us < self._pump_us:
             return
-        for outlet, backlog in list(self._behind.items()):
-            self._pump(outlet, backlog, now_us)
+        for convoy in list(self._convoys.waiting):
+            self._pump(convoy, now_us)
         self._pump_us = now_us + SLICE_US
 
     # ---- inside -----------------------------------------------------------------------------------------
 
     def _queue(self, outlets: Collection[UdpOutlet], frame: Datagrams) -> None:
         now_us = self._clock()
-        if not self._behind:
+        if not self._convoys.waiting:
             self._pump_us = now_us + SLICE_US
-        for outlet in outlets:
-            backlog = outlet.backlog
-            if backlog is None:
-                backlog = outlet.backlog = Backlog(self.pacing, now_us)
-            if not backlog.add(frame):
-                self._counters.udp_queues_full += 1
-                self._lost(outlet)
-            self._pump(outlet, backlog, now_us)
+        convoys, refused = self._convoys.add(outlets, frame, now_us)
+        for outlet in refused:
+            self._counters.udp_queues_full += 1
+            self._lost(outlet)
+        for convoy in convoys:
+            self._pump(convoy, now_us)
 
-    def _pump(self, outlet: UdpOutlet, backlog: Backlog, now_us: int) -> None:
-        while (run := backlog.take(now_us)) is not None:
-            self._segment(run.segment_bytes)
-            try:
-                if outlet.segmented:
-                    self._rtp.sendmsg((run.data,), outlet.ancillary, 0, outlet.rtp[run.track])
-                else:
-                    self._send_packets(outlet, run)
-            except OSError as error:
-                if not self._sent_otherwise(outlet, run, error):
-                    backlog.drop_frame()
-                    self._lost(outlet)
-        if backlog.queued_bytes:
-            self._behind[outlet] = backlog
-        else:
-            self._behind.pop(outlet, None)
+    def _pump(self, convoy: Convoy[UdpOutlet], now_us: int) -> None:
+        """Send to all in it what may leave now; who cannot be sent it goes on alone, from the next time on."""
+        while convoy.members and (run := convoy.backlog.take(now_us)) is not None:
+            for outlet in self._send(convoy.members, run):
+                self._convoys.lost(outlet)
+                self._lost(outlet)
+        self._convoys.settle(convoy)
 
     def _lost(self, outlet: UdpOutlet) -> None:
         """One frame, or a part of it."""
@@ -269,26 +249,35 @@ class UdpPorts:
             self._rtp.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, size)
             self._segment_bytes = size
 
-    def _send_packets(self, outlet: UdpOutlet, run: Run) -> None:
-        """Each with a system call of its own, and in fragments where the path's MTU is small."""
-        ancillary = [*outlet.ancillary, *([_UNSEGMENTED] if self.segments else [])]
-        for start in range(0, len(run.data), run.segment_bytes):
-            packet = run.data[start : start + run.segment_bytes]
-            self._rtp.sendmsg((packet,), ancillary, 0, outlet.rtp[run.track])
-
-    def _sent_otherwise(self, outlet: UdpOutlet, run: Run, error: OSError) -> bool:
-        """The kernel refused the run: whether it took it packet by packet."""
-        if outlet.segmented and error.errno in _UNSEGMENTABLE:
-            outlet.segmented = False
-            self._counters.udp_unsegmented += 1
-            try:
-                self._send_packets(outlet, run)
-            except OSError as second:
-                error = second
+    def _send(self, outlets: Collection[UdpOutlet], run: Run) -> list[UdpOutlet]:
+        """Send a run to each; those whom it could not be sent, or not whole."""
+        self._segment(run.segment_bytes)
+        together = [outlet for outlet in outlets if outlet.segmented]
+        refused = self.many.send([outlet.receivers[run.track] for outlet in together], run.data)
+        alone = [] if len(together) == len(outlets) else [outlet for outlet in outlets if not outlet.segmented]
+        for at, error in refused:
+            if error.errno in _UNSEGMENTABLE:
+                together[at].segmented = False
+                self._counters.udp_unsegmented += 1
+                alone.append(together[at])
             else:
-                return True
-        self._note(error)
-        return False
+                self._note(error)
+        lost = [together[at] for at, _ in refused if together[at].segmented]
+        return lost + [outlet for outlet in alone if not self._sent_packets(outlet, run)]
+
+    def _sent_packets(self, outlet: UdpOutlet, run: Run) -> bool:
+        """Send each with a system call of its own, and in fragments where the path's MTU is small."""
+        way = outlet.ways[run.track]
+        assert way is not None
+        ancillary = [*way.ancillary, *([_UNSEGMENTED] if self.segments else [])]
+        try:
+            for start in range(0, len(run.data), run.segment_bytes):
+                packet = run.data[start : start + run.segment_bytes]
+                self._rtp.sendmsg((packet,), ancillary, 0, way.rtp)
+        except OSError as error:
+            self._note(error)
+            return False
+        return True
 
     def _note(self, error: OSError) -> None:
         if error.errno in _FULL:

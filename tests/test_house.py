@@ -29,7 +29,7 @@ PURE = {
     "sdp stream timeline",
     "server": "auth auth_headers datagrams flow frame_buffers frame_mark http_requests login_failures nonces rtcp "
     "rtsp_headers rtsp_message rtsp_state rtsp_steps rtsp_transport tunnel_text "
-    "udp_backlog",
+    "udp_backlog udp_convoys",
     "deploy": "changes deaths metrics policy rollout top_view",
 }
 PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load

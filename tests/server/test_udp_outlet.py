@@ -2,15 +2,17 @@
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from common.errors import SettingsError
 from common.poller import Poller
+from common.wire import Buffer
 from server.counters import Counters
 from server.datagrams import native_datagrams, ts_datagrams
 from server.rtsp_message import encode_interleaved
+from server.send_many import ManySender, Receiver
 from server.udp_backlog import Pacing
 from server.udp_outlet import UdpOutlet, UdpPorts, UdpWay, offer_datagrams
 from tests.support.frame_source import FrameSource, Judge
@@ -75,30 +77,41 @@ def test_frames_arrive_packet_by_packet(bench: Bench, packets: int) -> None:
     assert (bench.counters.udp_frames_lost, bench.counters.udp_errors) == (0, 0)
 
 
-class Refusing:
-    """A socket whose `sendmsg` fails with this error, the first `times` times."""
+class Refusing(ManySender):
+    """Nothing is taken for anybody, the first `times` times."""
 
     def __init__(self, sock: socket.socket, error: int, times: int = 1 << 30) -> None:
-        self._socket = sock
+        super().__init__(sock)
         self._error = error
         self._times = times
+
+    def send(self, receivers: Sequence[Receiver], data: Buffer) -> list[tuple[int, OSError]]:
+        if not self._times:
+            return super().send(receivers, data)
+        self._times -= 1
+        return [(at, OSError(self._error, "no")) for at in range(len(receivers))]
+
+
+class Failing:
+    """A socket whose `sendmsg` fails with this error."""
+
+    def __init__(self, sock: socket.socket, error: int) -> None:
+        self._socket = sock
+        self._error = error
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._socket, name)
 
-    def sendmsg(self, *arguments: object) -> int:
-        if self._times:
-            self._times -= 1
-            raise OSError(self._error, "no")
-        return self._socket.sendmsg(*arguments)  # type: ignore[arg-type]
+    def sendmsg(self, *_: object) -> int:
+        raise OSError(self._error, "no")
 
 
 @pytest.mark.parametrize("error", [errno.EMSGSIZE, errno.EINVAL, errno.EIO])
 def test_a_path_that_bears_no_segments_gets_packets(
     bench: Bench, error: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bench.udp, "many", Refusing(bench.udp._rtp, error, times=1))
     outlet = bench.open()
-    monkeypatch.setattr(bench.udp, "_rtp", Refusing(bench.udp._rtp, error, times=1))
     for number in range(2):
         bench.send(outlet, 100)
         bench.receiver.watch(bench.judge, (1, number))
@@ -125,9 +138,9 @@ def test_a_kernel_without_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_kernel_does_not_take_is_lost_and_counted(
     bench: Bench, error: int, counter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bench.udp, "many", Refusing(bench.udp._rtp, error))
+    monkeypatch.setattr(bench.udp, "_rtcp", Failing(bench.udp._rtcp, error))
     outlet = bench.open()
-    monkeypatch.setattr(bench.udp, "_rtp", Refusing(bench.udp._rtp, error))
-    monkeypatch.setattr(bench.udp, "_rtcp", Refusing(bench.udp._rtcp, error))
     bench.send(outlet, 1000)
     outlet.report(0, b"report")
     assert outlet.frames_lost == 1
