@@ -11,7 +11,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -105,7 +104,9 @@ class Role:
             self._far_lines.look(now_us)
         if now_us >= self._report_at_us:
             self._report_at_us = now_us + REPORT_INTERVAL_US
-            self._report(figures())
+            report = figures()
+            report.counters["log_lines_lost"] = logs.lines.lost
+            self._report(report)
 
     def tell_fault(self, fault: str) -> None:
         """The last report: why there will be no more. Waits a moment, so that it is heard before we are gone."""
@@ -229,13 +230,13 @@ def run(role: str, name: str, config_file: str, loop: Callable[[Role], None]) ->
         finally:
             shell.close()
     except SettingsError as error:
-        sys.stderr.write(f"framegate {name}: {error}\n")
+        logs.lines.write(f"framegate {name}: {error}\n")
         return EXIT_SETTINGS
     except FramegateError as error:
-        sys.stderr.write(f"framegate {name}: {error}\n")
+        logs.lines.write(f"framegate {name}: {error}\n")
         return EXIT_CRASH
     except MemoryError as error:
-        sys.stderr.write(f"framegate {name}: out of memory: {str(error) or 'no more can be had'}\n")
+        logs.lines.write(f"framegate {name}: out of memory: {str(error) or 'no more can be had'}\n")
         return EXIT_NO_MEMORY
     return EXIT_OK
 

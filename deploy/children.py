@@ -63,11 +63,12 @@ class Children:
         )
         try:
             confine(popen.pid, self._limits(role))
+            pidfd = os.pidfd_open(popen.pid)
         except OSError:
             popen.kill()
             popen.wait()
             raise
-        child = Child(name, role, popen, os.pidfd_open(popen.pid), kernel_kills())
+        child = Child(name, role, popen, pidfd, kernel_kills())
         self._by_pidfd[child.pidfd] = child
         return child
 

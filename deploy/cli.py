@@ -234,7 +234,7 @@ def _say(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # nobody reads on: the streams are served all the same
+    except OSError:  # nobody reads on, or the disk is full: the streams are served all the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

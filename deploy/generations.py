@@ -31,7 +31,7 @@ class Asker(msgspec.Struct, frozen=True):
 
 
 class Generations:
-    """config: in force, or on its way to be. write: puts it where the processes read it.
+    """config: in force, or on its way to be. write: puts it where the processes read it; raises SettingsError.
 
     read: what the user wants now (file, flags and sources); raises SettingsError.
     """
@@ -105,6 +105,7 @@ class Generations:
                 auth=_replace(asked.auth, secret=asked.auth.secret or old.auth.secret),
             )
             check_endpoints(new)
+            self._write(new)
         except SettingsError as error:
             self._log.error("reload_refused", reason=str(error))
             self._answer(asker, EXIT_SETTINGS, f"nothing has changed: {error}")
@@ -125,7 +126,6 @@ class Generations:
         policy.generation += 1
         self.config = new
         self._added = set()
-        self._write(new)
         if (waits := waits_of(new.processes)) != waits_of(old.processes):
             policy.limits = _replace(policy.limits, **waits)
         self._rollout = Rollout(changes.steps(old, new, present, draining, replaced), policy.generation, now_us)
@@ -134,6 +134,12 @@ class Generations:
         """The settings before hold again."""
         failed = [name for name in self._added if not _is_up(policy, name)]
         self._rollout = None
+        try:
+            if self._before is not None:
+                self._write(self._before[1])
+        except SettingsError as error:
+            fault, self._before = f"{fault}. The settings before cannot be put back: {error}", None
+            self._answer(self._asker, EXIT_CRASH, fault)
         if self._before is None:
             self._log.error("reload_not_undone", reason=fault)
             return []

@@ -8,7 +8,7 @@ latest at `next_us`. It carries out the actions in their order and decides nothi
     WAITING ──▶ STARTING ──Ready──▶ UP
                    ▲ │              │   death, or silence (killed first)
                    │ ▼              ▼
-                  BACKOFF ◀─────────┘        100 ms, doubled to 10 s; again 100 ms after 30 s of life
+                  BACKOFF ◀─────────┘        100 ms, doubled to 10 s by short lives, 100 ms after 30 s
                    │                         shown as crash-loop from the fifth time on
                      exit code 78 ─▶ FAILED  never started again: the same settings cannot succeed
 
@@ -41,7 +41,7 @@ TICK_MAX_US = 1_000_000
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """All waits, µs, and the one count."""
+    """All waits, µs, and two counts. seldom: a life this many times longer than a wait makes that no longer."""
 
     ready_wait_us: int = 30_000_000  # 16 Python starts at once on a small machine take some 10 s
     silence_us: int = 10_000_000  # ten reports missed
@@ -54,6 +54,7 @@ class Limits(msgspec.Struct, frozen=True):
     kill_after_us: int = 2_000_000
     give_up_us: int = 2_700_000  # the whole stop is promised in 3 s
     starting_max: int = 16
+    seldom: int = 20
     crash_loop_deaths: int = 5  # in a row, none after `calm_us` of life
 
 
@@ -202,14 +203,15 @@ class Policy:
             process.state = State.FAILED
             actions: list[Action] = [Note("process_failed", name, process.reason)]
             return actions + self._end_if_hopeless(process, now_us)
-        if now_us - process.started_us >= self.limits.calm_us:
-            process.wait_us = self.limits.backoff_us
-            process.deaths = 0
+        life_us = now_us - process.started_us
+        if life_us >= self.limits.calm_us:
+            process.wait_us, process.deaths = self.limits.backoff_us, 0
         process.deaths += 1
         process.state = State.BACKOFF
         process.due_us = now_us + process.wait_us
         note = Note("process_died", name, process.reason, process.wait_us // 1000)
-        process.wait_us = min(2 * process.wait_us, self.limits.backoff_max_us)
+        if life_us < self.limits.seldom * process.wait_us:
+            process.wait_us = min(2 * process.wait_us, self.limits.backoff_max_us)
         if process.deaths == self.limits.crash_loop_deaths:
             return [
                 note,

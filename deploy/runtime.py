@@ -61,13 +61,21 @@ class RuntimeDirectory:
         os.close(self._lock)
 
     def write_settings(self, text: str) -> Path:
-        """Write the settings that the processes read, passwords and all, at one stroke; returns their file."""
+        """Write the settings that the processes read, passwords and all, at one stroke; returns their file.
+
+        Raises SettingsError where they cannot be written; those before are there still.
+        """
         path, new = self.path / SETTINGS_FILE, self.path / NEW_SETTINGS_FILE
-        new.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-        new.replace(path)
+        try:
+            new.unlink(missing_ok=True)
+            with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+            new.replace(path)
+        except OSError as error:
+            raise SettingsError(
+                f"{path} cannot be written: {error.strerror}: make room there, or choose another --runtime-dir"
+            ) from None
         return path
 
     def _make(self) -> None:

@@ -361,7 +361,7 @@ class Supervisor:
                 role="supervisor", name="supervisor", pid=os.getpid(), state="up",
                 cpu_percent=own.cpu_percent, rss_bytes=own.rss_bytes,
                 uptime_s=(now - self._started_us) / 1e6, restarts=0,
-                counters={"messages_refused": self._refused},
+                counters={"messages_refused": self._refused, "log_lines_lost": logs.lines.lost},
             )
         ]  # fmt: skip
         for process in self._policy.processes.values():

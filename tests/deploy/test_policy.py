@@ -183,6 +183,23 @@ class TestDeath:
         assert note.retry_ms == wait_ms
         assert policy.processes["muxer-0"].deaths == (2 if wait_ms == 200 else 1)
 
+    @pytest.mark.parametrize(("life_us", "waits"), [(2 * S, [100, 100, 100]), (2 * S - 1, [100, 200, 400])])
+    def test_who_lives_20_times_longer_than_it_is_away_is_not_kept_away_for_longer(
+        self, life_us: int, waits: list[int]
+    ) -> None:
+        policy = all_up()
+        now, found = life_us, []
+        for _ in waits:
+            (note,) = policy.died("muxer-0", now, -9, "killed by SIGKILL")
+            assert isinstance(note, Note)
+            assert note.retry_ms is not None
+            found.append(note.retry_ms)
+            now += note.retry_ms * 1000
+            assert starts(policy.tick(now)) == ["muxer-0"]
+            policy.ready("muxer-0", now)
+            now += life_us
+        assert found == waits
+
     def test_an_unasked_exit_with_0_is_a_death_like_any_other(self) -> None:
         policy = all_up()
         policy.died("server-0", 0, EXIT_OK, "ended without being asked to")

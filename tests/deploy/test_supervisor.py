@@ -183,7 +183,7 @@ def test_serves_and_leaves_nothing_behind(instance: Instance) -> None:
     names = ["supervisor", "muxer-0", "capture-a", "capture-b", "server-0", "server-1"]
     assert states == dict.fromkeys(names, "up")
     until("memory is read", lambda: min(p["rss_bytes"] for p in instance.figures()["processes"]) > 1_000_000)
-    assert instance.process("muxer-0")["counters"] == {"frames": 7}
+    assert instance.process("muxer-0")["counters"] == {"frames": 7, "log_lines_lost": 0}
     streams = {stream["name"]: stream for stream in figures["streams"]}
     assert streams["a"]["state"] == "live"
     assert streams["a"]["viewers"] == len(figures["viewers"]) > 0

@@ -44,8 +44,8 @@ def command() -> str:
 class Instance:
     """`framegate serve` with these sources, ready when the context is entered.
 
-    config: the text of a settings file. extra: further arguments. Leaving the context asserts a clean end,
-    unless the test killed the supervisor.
+    config: the text of a settings file. extra: further arguments. under: a command to start it by, which ends in
+    an exec. Leaving the context asserts a clean end, unless the test killed the supervisor.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Instance:
         extra: Sequence[str] = (),
         runtime_dir: Path | None = None,
         wait_ready: bool = True,
+        under: Sequence[str] = (),
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fg-", dir="/tmp"))
         self.runtime_dir = self.home / "run" if runtime_dir is None else runtime_dir
@@ -69,7 +70,7 @@ class Instance:
         if config is not None:
             self.settings_file.write_text(config)
             arguments += ["--config", str(self.settings_file)]
-        self._arguments = ["serve", *sources, *arguments]
+        self._command = [*under, command(), "serve", *sources, *arguments]
         self._mark = uuid.uuid4().hex
         self._out: list[str] = []
         self._err: list[str] = []
@@ -80,7 +81,7 @@ class Instance:
     def __enter__(self) -> "Instance":
         self._shared_memory = set(os.listdir("/dev/shm"))
         self.process = subprocess.Popen(
-            [command(), *self._arguments],
+            self._command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

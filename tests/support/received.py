@@ -54,7 +54,9 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class _Rtp:
+class Rtp:
+    """One packet of video. came_s, first_s, last_s: as of `Received`."""
+
     sequence: int
     marker: bool
     time_90k: int
@@ -64,7 +66,7 @@ class _Rtp:
     last_s: float
 
 
-def rtp_packets(recording: Recording) -> Iterator[_Rtp]:
+def rtp_packets(recording: Recording) -> Iterator[Rtp]:
     """The whole packets of channel 0, until neither `$` nor a response is: `ended` says so."""
     data, at = recording.data, 0
     while at + 4 <= len(data):
@@ -85,7 +87,7 @@ def rtp_packets(recording: Recording) -> Iterator[_Rtp]:
             sequence, time_90k = (int.from_bytes(data[start + a : start + b], "big") for a, b in ((2, 4), (4, 8)))
             came_s, first_s, last_s = recording.arrived_s(at), recording.read_s(at), recording.read_s(end - 1)
             marker = bool(data[start + 1] & 0x80)
-            yield _Rtp(sequence, marker, time_90k, bytes(data[start + 12 : end]), came_s, first_s, last_s)
+            yield Rtp(sequence, marker, time_90k, bytes(data[start + 12 : end]), came_s, first_s, last_s)
         at = end
 
 
@@ -93,20 +95,21 @@ def watched(recording: Recording, judge: "Judge") -> Watched:
     """Take a recording apart."""
     gaps, previous = 0, None
 
-    def counted() -> Iterator[_Rtp]:
+    def counted() -> Iterator[Rtp]:
         nonlocal gaps, previous
         for packet in rtp_packets(recording):
             gaps += previous is not None and packet.sequence != (previous + 1) & 0xFFFF
             previous = packet.sequence
             yield packet
 
-    take_apart = _from_ts if "MP2T" in recording.sdp else _from_h264
+    take_apart = units_of_ts if "MP2T" in recording.sdp else units_of_h264
     pictures = list(take_apart(counted()))[:-1]  # the last may be cut off by the end
     judge.judge(pictures)
     return Watched(recording.name, pictures, gaps, recording.ended)
 
 
-def _from_ts(packets: Iterable[_Rtp]) -> Iterator[Received]:
+def units_of_ts(packets: Iterable[Rtp]) -> Iterator[Received]:
+    """The pictures in MPEG-TS (RFC 2250), each when the next one begins."""
     unit: Received | None = None
     data = bytearray()
     pid = -1
@@ -140,9 +143,9 @@ def _timestamp(field: bytes) -> int:
     return (field[0] >> 1 & 7) << 30 | field[1] << 22 | field[2] >> 1 << 15 | field[3] << 7 | field[4] >> 1
 
 
-def _from_h264(packets: Iterable[_Rtp]) -> Iterator[Received]:
-    """A unit ends with a marker, or, where that one was left out, with another timestamp."""
-    parts: list[_Rtp] = []
+def units_of_h264(packets: Iterable[Rtp]) -> Iterator[Received]:
+    """Those of H.264 (RFC 6184): one ends with a marker, or, where that was left out, with another timestamp."""
+    parts: list[Rtp] = []
     for packet in packets:
         if parts and packet.time_90k != parts[0].time_90k:
             yield _of_packets(parts)
@@ -155,7 +158,7 @@ def _from_h264(packets: Iterable[_Rtp]) -> Iterator[Received]:
         yield _of_packets(parts)
 
 
-def _of_packets(parts: list[_Rtp]) -> Received:
+def _of_packets(parts: list[Rtp]) -> Received:
     data = b"".join(_annex_b(part.payload) for part in parts)
     first = parts[0]
     return Received(data, first.came_s, first.first_s, parts[-1].last_s, first.time_90k)
@@ -200,7 +203,7 @@ class Judge:
             picture.number = self._numbers.get(_digest(content(slices)), -1)
         start = 0
         for end in range(1, len(pictures) + 1):
-            if end == len(pictures) or _is_sync(pictures[end].data):
+            if end == len(pictures) or is_sync(pictures[end].data):
                 self._judge_from_sync(pictures[start:end])
                 start = end
 
@@ -218,7 +221,7 @@ class Judge:
         decoder.thread_count = 1
         packets: list[av.Packet[av.stream.Stream] | None] = []
         for number, data in enumerate(units):
-            packet: av.Packet[av.stream.Stream] = av.Packet(self._sets + data if _is_sync(data) else data)
+            packet: av.Packet[av.stream.Stream] = av.Packet(self._sets + data if is_sync(data) else data)
             packet.pts = number
             packets.append(packet)
         for item in (*packets, None):
@@ -236,5 +239,6 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _is_sync(data: bytes) -> bool:
+def is_sync(data: bytes) -> bool:
+    """Whether an access unit of H.264 is one that a decoder can start at."""
     return any(match[1][0] & 31 == _IDR for match in _NAL.finditer(data))
