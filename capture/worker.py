@@ -208,6 +208,7 @@ class _Capture:
         outlet = self._outlet
         return RoleFigures(
             counters={
+                "samples_read": outlet.samples + self._oversize,
                 "samples": outlet.samples,
                 "samples_repeated": outlet.repeated,
                 "groups_too_long": outlet.recent.cut,

@@ -10,20 +10,20 @@ KEY_FRAME_INTERVAL_US = 1_000_000  # a request at most this often: one slow view
 class Intake:
     """One stream's samples on their way in.
 
-    epoch: of the source; 0 before its first word. samples_lost: gaps in its numbers. samples_unwanted: came before
-    an announcement, or behind a loss and before the next sync point, or were repeated for somebody else.
+    epoch: of the source; 0 before its first word. samples_…: as in `common.figures.StreamFigures`.
     state, reason: as in StreamFigures.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
         self.tracks: tuple[Track, ...] = ()
-        self.samples_in = 0
-        self.samples_lost = 0
-        self.samples_unwanted = 0
+        self.samples_in = self.samples_used = 0
+        self.samples_lost = self.samples_missed = 0
+        self.samples_unannounced = self.samples_known = self.samples_awaiting_sync = 0
         self.state = "waiting"
         self.reason = ""
         self._sequence: int | None = None  # expected next; None at the start of a life
+        self._heard_epoch = 0  # of the newest sample
         self._awaits_sync = True
         self._asked_at_us: int | None = None
 
@@ -48,17 +48,20 @@ class Intake:
 
     def sample(self, message: SampleMessage, data: bytes | memoryview) -> Sample | None:
         """The sample, if it is of use: its tracks are known and nothing that it needs was lost."""
+        self.samples_in += 1
         if message.epoch != self.epoch or not any(track.codec is message.codec for track in self.tracks):
-            self.samples_unwanted += 1
+            self.samples_unannounced += 1
             return None
         if self._sequence is not None and message.sequence != self._sequence:
             if message.sequence < self._sequence:
-                self.samples_unwanted += 1
+                self.samples_known += 1
                 return None
             self.samples_lost += message.sequence - self._sequence
             self._awaits_sync = True
+        if message.epoch != self._heard_epoch:
+            self._heard_epoch = message.epoch
+            self.samples_missed += message.sequence
         self._sequence = message.sequence + 1
-        self.samples_in += 1
         if self.state != "slate":
             self.state = "live"
         audio = message.codec.audio
@@ -66,8 +69,9 @@ class Intake:
         if message.sync and audio is not has_video:
             self._awaits_sync = False
         if self._awaits_sync and not audio:
-            self.samples_unwanted += 1
+            self.samples_awaiting_sync += 1
             return None
+        self.samples_used += 1
         return Sample(data, message.time_us, message.codec, message.sync, message.decode_time_us)
 
     def asks_key_frame(self, viewers_wait: bool, now_us: int) -> bool:

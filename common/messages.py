@@ -35,6 +35,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from common.drops import QUEUE_DROPS
 from common.sample import TIME_US_MAX, TRACKS_MAX, Codec, Payload, Track
 
 VERSION = 2
@@ -54,6 +55,7 @@ Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 Tracks = Annotated[tuple[Track, ...], msgspec.Meta(min_length=1, max_length=TRACKS_MAX)]
 _EACH_TRACK = msgspec.Meta(min_length=1, max_length=TRACKS_MAX)
 Tickets = Annotated[tuple[U63, ...], msgspec.Meta(max_length=TICKETS_MAX)]
+Tally = Annotated[tuple[U32, ...], msgspec.Meta(min_length=len(QUEUE_DROPS), max_length=len(QUEUE_DROPS))]
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True):
@@ -189,6 +191,8 @@ class FrameMessage(Message, frozen=True, tag=27):
     live: which of `tickets` become live with this frame. parked: tickets, among `tickets` or not, that get
     nothing after this frame until the server opens new ones.
     sample: epoch and number of the newest sample in the stream up to here, as the capture counts them.
+    left_out: of those of `tickets` for whom anything was: how many frames between this one and the one sent to it
+        before, by reason, in the order of `common.drops.QUEUE_DROPS`.
     """
 
     stream: StreamName
@@ -211,6 +215,7 @@ class FrameMessage(Message, frozen=True, tag=27):
     live: Tickets = ()
     parked: Tickets = ()
     sample: tuple[U63, U63] | None = None
+    left_out: Annotated[tuple[tuple[U63, Tally], ...], msgspec.Meta(max_length=TICKETS_MAX)] = ()
 
     def __post_init__(self) -> None:
         tracks = len(self.sequences)

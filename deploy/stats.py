@@ -8,6 +8,8 @@ import psutil
 from common.config import Config
 from common.figures import (
     VIEWERS_REPORTED_MAX,
+    DeliveryFigures,
+    HistogramFigures,
     InstanceFigures,
     ProcessFigures,
     RoleFigures,
@@ -73,8 +75,12 @@ def merge(
         if process.name in reports:
             process.counters = reports[process.name].counters
     viewers: list[ViewerFigures] = []
+    deliveries: list[DeliveryFigures] = []
+    histograms: list[HistogramFigures] = []
     reported: dict[str, StreamFigures] = {}
-    for report in reports.values():
+    for name, report in reports.items():
+        deliveries += [msgspec.structs.replace(each, process=name) for each in report.deliveries]
+        histograms += [msgspec.structs.replace(each, process=name) for each in report.histograms]
         viewers += report.viewers[:VIEWERS_REPORTED_MAX]
         reported.update((stream.name, stream) for stream in report.streams)
     watching: dict[str, int] = {}
@@ -87,4 +93,4 @@ def merge(
         if name in failed:
             changes |= {"state": "down", "reason": failed[name]}
         streams.append(msgspec.structs.replace(stream, **changes))
-    return InstanceFigures(processes=processes, streams=streams, viewers=viewers)
+    return InstanceFigures(processes, streams, viewers, deliveries, histograms)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from common.messages import TICKETS_MAX, ReadStart, ReadStop
-from muxer.ring import Entry, Limits
+from muxer.ring import Entry, Limits, Tally
 from muxer.session import MediaSession
 from muxer.stream import Stream
 
@@ -21,7 +21,7 @@ Position = tuple[int, int]  # epoch, number
 
 
 class Parcel(msgspec.Struct):
-    """One frame for one server: the addresses of a FrameMessage, within TICKETS_MAX."""
+    """One frame for one server: the addresses of a FrameMessage, within TICKETS_MAX; left_out is by ticket."""
 
     server: bytes
     number: int
@@ -29,6 +29,7 @@ class Parcel(msgspec.Struct):
     tickets: list[int] = []
     live: list[int] = []
     parked: list[int] = []
+    left_out: dict[int, Tally] = {}
 
 
 class ViewerSession(MediaSession):
@@ -37,7 +38,9 @@ class ViewerSession(MediaSession):
     def __init__(self, stream: Stream, limits: Limits, clock: Callable[[], int]) -> None:
         super().__init__(stream, limits, clock)
         self.ticket = 0
-        self.sent: list[int] = []  # the frames of this flush
+        self.sent: list[tuple[int, Tally]] = []  # in the newest flush, and what was left out before each
+        self.sent_from = 0  # what was settled before that
+        self.turn = -1  # when that was
         self._room_bytes = 0
 
     def open(self, message: ReadStart) -> None:
@@ -55,7 +58,7 @@ class ViewerSession(MediaSession):
 
     def on_send_entry(self, number: int, entry: Entry) -> None:
         """Note the frame; shut the gate when the room is used up."""
-        self.sent.append(number)
+        self.sent.append((number, self.queue.left_before))
         self._room_bytes -= len(entry.frame.data)
         if self._room_bytes <= 0 and not self.queue.caught_up:
             self.read_stop()
@@ -88,6 +91,7 @@ class Fanout:
         self._clock = clock
         self._servers: dict[bytes, _Server] = {}
         self._live_from = 0  # the next frame that live tickets have not been sent
+        self._turn = 0  # of `parcels`
 
     @property
     def viewers(self) -> int:
@@ -155,6 +159,7 @@ class Fanout:
     def parcels(self) -> list[Parcel]:
         """What to send now, oldest frame first for each server. Say `refused` for each that could not be sent."""
         head = self._stream.ring.head
+        self._turn += 1
         parcels: list[Parcel] = []
         for identity, server in list(self._servers.items()):
             by_number: dict[int, Parcel] = {}
@@ -196,21 +201,32 @@ class Fanout:
         """Shut the gates of all that were, or would be, sent the frame `number`: they did not get it."""
         for ticket, session in list(server.readers.items()):
             if ticket in server.live or session.queue.position > number:
+                session.queue.seek(self._unsent_from(session, number, ticket in server.live))
                 server.shut(ticket)
                 session.read_stop()
-                session.queue.seek(number)
                 server.unparked.append(ticket)
+
+    def _unsent_from(self, session: ViewerSession, number: int, is_live: bool) -> int:
+        """What the session is to be sent next, where nothing from `number` on could be."""
+        if session.turn != self._turn:
+            return number if is_live else session.queue.settled
+        sent = [before for before, _ in session.sent if before < number]
+        return sent[-1] + 1 if sent else session.sent_from
 
     def _flush_waiting(
         self, identity: bytes, server: _Server, session: ViewerSession, by_number: dict[int, Parcel]
     ) -> None:
+        session.sent.clear()
+        session.turn, session.sent_from = self._turn, session.queue.settled
         session.flush_queue()
         if not session.sent:
             return
-        for number in session.sent:
-            by_number.setdefault(number, Parcel(identity, number)).tickets.append(session.ticket)
-        last = by_number[session.sent[-1]]
-        session.sent.clear()
+        for number, left_out in session.sent:
+            parcel = by_number.setdefault(number, Parcel(identity, number))
+            parcel.tickets.append(session.ticket)
+            if left_out:
+                parcel.left_out[session.ticket] = left_out
+        last = by_number[session.sent[-1][0]]
         if not session.reading:
             server.shut(session.ticket)
             last.parked.append(session.ticket)
@@ -231,10 +247,13 @@ class Fanout:
 def _split(parcel: Parcel) -> Iterator[Parcel]:
     """The parcel as messages of at most TICKETS_MAX tickets each."""
     tickets, live, parked = parcel.tickets, parcel.live, parcel.parked
-    yield Parcel(
-        parcel.server, parcel.number, parcel.to_live,
-        tickets[:TICKETS_MAX], live[:TICKETS_MAX], parked[:TICKETS_MAX],
-    )  # fmt: skip
-    for i in range(TICKETS_MAX, max(len(tickets), len(live), len(parked)), TICKETS_MAX):
+    if max(len(tickets), len(live), len(parked)) <= TICKETS_MAX:
+        yield parcel
+        return
+    for i in range(0, max(len(tickets), len(live), len(parked)), TICKETS_MAX):
         part = slice(i, i + TICKETS_MAX)
-        yield Parcel(parcel.server, parcel.number, False, tickets[part], live[part], parked[part])
+        left_out = {ticket: parcel.left_out[ticket] for ticket in tickets[part] if ticket in parcel.left_out}
+        yield Parcel(
+            parcel.server, parcel.number, parcel.to_live and i == 0,
+            tickets[part], live[part], parked[part], left_out,
+        )  # fmt: skip

@@ -10,9 +10,11 @@ from collections.abc import Callable
 import msgspec
 
 from common.errors import MediaError
-from common.messages import TEXT_MAX
+from common.figures import PayloadFigures
+from common.messages import TEXT_MAX, FrameMessage
 from common.sample import Payload, Sample, Track
-from muxer.fanout import Fanout
+from common.wire import Buffer
+from muxer.fanout import Fanout, Parcel
 from muxer.ring import Origin
 from muxer.stream import Stream
 
@@ -26,7 +28,8 @@ class Output(msgspec.Struct):
 
     epoch: of its frames. describes: who has asked for its description, by server and request. error: why it cannot
     carry the tracks, refused: why not the newest picture (or frame of sound where there is none), else empty.
-    wanted_us: when somebody last did.
+    wanted_us: when somebody last did. samples_missed, samples_muxed, samples_refused: see
+    `common.figures.PayloadFigures`.
     """
 
     stream: Stream
@@ -36,6 +39,9 @@ class Output(msgspec.Struct):
     error: str = ""
     refused: str = ""
     wanted_us: int = 0
+    samples_missed: int = 0
+    samples_muxed: int = 0
+    samples_refused: int = 0
 
     @property
     def wanted(self) -> bool:
@@ -48,12 +54,52 @@ class Output(msgspec.Struct):
         try:
             self.stream.write(sample, now_us, origin)
         except MediaError as error:
+            self.samples_refused += 1
             if matters or not self.refused:
                 self.refused = str(error)[:TEXT_MAX]
             return False
+        self.samples_muxed += 1
         if matters:
             self.refused = ""
         return True
+
+    def message(self, parcel: Parcel) -> tuple[FrameMessage, Buffer]:
+        """A frame for a server, and its bytes."""
+        entry = self.stream.ring[parcel.number]
+        frame = entry.frame
+        message = FrameMessage(
+            stream=self.stream.name,
+            payload=frame.payload,
+            track=frame.track,
+            epoch=self.epoch,
+            number=parcel.number,
+            kind=frame.kind,
+            sync=frame.sync,
+            time_us=frame.time_us,
+            sequences=frame.sequences,
+            clocks=frame.clocks,
+            ssrcs=frame.ssrcs,
+            rates_hz=frame.rates_hz,
+            counters=frame.counters,
+            counts=frame.counts,
+            packets=frame.packets,
+            to_live=parcel.to_live,
+            tickets=tuple(parcel.tickets),
+            live=tuple(parcel.live),
+            parked=tuple(parcel.parked),
+            sample=entry.origin,
+            left_out=tuple(parcel.left_out.items()),
+        )
+        return message, frame.data
+
+    @property
+    def figures(self) -> PayloadFigures:
+        """What it was made of."""
+        stream = self.stream
+        return PayloadFigures(
+            stream.payload.value, self.epoch, stream.ring.head, stream.clock_frames, self.samples_missed,
+            self.samples_muxed, self.samples_refused, stream.ring.trimmed,
+        )  # fmt: skip
 
 
 class Outputs:
@@ -63,6 +109,7 @@ class Outputs:
         self._make = make
         self._main = main
         self._tracks: tuple[Track, ...] = ()
+        self._samples = 0
         self.by_payload = {main: make(main)}
 
     @property
@@ -97,10 +144,11 @@ class Outputs:
         output = self.by_payload.get(payload)
         if output is None:
             output = self.by_payload[payload] = self._make(payload)
+            output.samples_missed = self._samples
             self._announce(output)
             for other in list(self.by_payload.values())[:-1]:
                 if not output.error and not other.error:
-                    _copy(other.stream, output)
+                    output.samples_missed -= _copy(other.stream, output)
                     break
         output.wanted_us = now_us
         return output
@@ -114,6 +162,7 @@ class Outputs:
                 ended += _end(output, "the stream has changed: ask for its description again")
                 fresh = self.by_payload[payload] = self._make(payload)
                 fresh.describes, fresh.wanted_us = output.describes, output.wanted_us
+                fresh.samples_missed = self._samples
                 output = fresh
             self._announce(output)
             if output.error:
@@ -122,11 +171,14 @@ class Outputs:
 
     def write(self, sample: Sample, now_us: int, origin: Origin) -> list[str]:
         """Make a sample into a frame of each; why some cannot."""
-        return [
-            output.refused
-            for output in self.by_payload.values()
-            if not output.error and not output.write(sample, now_us, origin)
-        ]
+        self._samples += 1
+        refusals = []
+        for output in self.by_payload.values():
+            if output.error:
+                output.samples_refused += 1
+            elif not output.write(sample, now_us, origin):
+                refusals.append(output.refused)
+        return refusals
 
     def tick(self, now_us: int) -> bool:
         """Add the clock references that are due; whether there are any."""
@@ -170,10 +222,12 @@ def _end(output: Output, reason: str) -> list[Ticket]:
     return [(server, ticket, reason) for server, ticket in output.fanout.end()]
 
 
-def _copy(stream: Stream, output: Output) -> None:
-    """Give an empty output what another stream's ring holds from its newest sync point on."""
-    ring = stream.ring
+def _copy(stream: Stream, output: Output) -> int:
+    """Give an empty output what another stream's ring holds from its newest sync point on; how many samples."""
+    ring, copied = stream.ring, 0
     for number in range(ring.first if ring.newest_sync is None else ring.newest_sync, ring.head):
         entry = ring[number]
         if entry.sample is not None:
             output.write(entry.sample, entry.arrived_us, entry.origin)
+            copied += 1
+    return copied

@@ -23,6 +23,7 @@ from enum import Enum
 
 import msgspec
 
+from common.drops import QUEUE_DROPS, Drop
 from common.grid import Frame, FrameKind
 from common.sample import Sample
 from muxer.pace import Pace
@@ -33,6 +34,7 @@ START_AGE_MAX_US = 15_000_000  # a sync point older than this belongs to a sourc
 
 
 Origin = tuple[int, int]
+Tally = tuple[int, ...]  # how many frames, in the order of QUEUE_DROPS; empty: none
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -144,7 +146,9 @@ class DropQueue:
     """One viewer's cursor into a ring, with the rules above.
 
     position: the next frame to consider. dropped: frames left out so far; splices: times that video was left out
-    up to a sync point. delay_us: how long the kernel will take to send what the viewer is given. lowered: whether
+    up to a sync point. left_before: what was left out for the viewer between the frame taken last and the one
+    before it. settled: the first frame of which the viewer has not been told, neither by sending it nor so.
+    delay_us: how long the kernel will take to send what the viewer is given. lowered: whether
     somebody who sees more of the viewer has decided that it gets key frames only.
     """
 
@@ -158,11 +162,15 @@ class DropQueue:
         self.lowered = False
         self.dropped = 0
         self.splices = 0
+        self.left_before: Tally = ()
+        self._reason = Drop.SYNC  # of the splice, for what had come when it began
+        self._reason_until = 0
         self.restart(now_us)
 
     def restart(self, now_us: int) -> None:
         """Begin again at a sync point, as a new viewer does."""
         self.position = self._ring.start(now_us) if self._limits.instant else self._ring.head
+        self._settle(self.position)
         self._state = _State.START
         self._video_from = 0
         self._opened_at: int | None = None
@@ -195,9 +203,9 @@ class DropQueue:
         """The number of the next frame to send, past what is left out; None if there is none yet."""
         ring = self._ring
         if self.position < ring.first:
-            self._leave_out(ring.first - self.position)
+            self._leave_out(ring.first - self.position, Drop.NOT_KEPT)
             self.position = ring.first
-            self._splice(ring.first, None)
+            self._splice(ring.first, None, Drop.SYNC)
         while self.position < ring.head:
             entry = ring[self.position]
             frame = entry.frame
@@ -210,7 +218,7 @@ class DropQueue:
                 self._had = None
             if self._wanted(frame):
                 return self.position
-            self._leave_out(1)
+            self._leave_out(1, self._why())
             self.position += 1
         return None
 
@@ -224,20 +232,25 @@ class DropQueue:
             else:
                 self._state = _State.OPEN
         self.position = number + 1
+        self.left_before = tuple(self._left_out) if any(self._left_out) else ()
+        self._settle(number + 1)
 
     def seek(self, number: int) -> None:
         """The next frame is `number`: what was taken from there on did not arrive, or all before it was sent."""
+        if number == self.settled and self.position >= number:
+            return  # nothing was taken, and what was left out since stays so
         if self._opened_at is not None and number <= self._opened_at:
             self._state = _State.SPLICE
             self._video_from = self._opened_at
             self._opened_at = None
         self.position = min(number, self._ring.head)
+        self._settle(self.position)
 
     def enforce(self, now_us: int) -> None:
         """Leave out what is over the limits."""
         key_frames_only = self._pace.key_frames_only(now_us) or self.lowered
         if key_frames_only and not self._key_frames_only:
-            self._splice(self.position, None)
+            self._splice(self.position, None, Drop.LOWERED)
         self._key_frames_only = key_frames_only
         number = self.next()
         if number is None:
@@ -245,14 +258,15 @@ class DropQueue:
             return
         if self._limits.age_max_us is not None and self._waited_us(number, now_us) > self._age_max_us // 2:
             self._thin = True
-        if not self._over(number, now_us):
+        reason = self._over(number, now_us)
+        if reason is None:
             return
-        newest = self._ring.newest_sync
-        self._splice(newest if newest is not None and newest > self.position else self._ring.head, now_us)
-        while (number := self.next()) is not None and self._over(number, now_us):
+        newest, head = self._ring.newest_sync, self._ring.head
+        self._splice(newest if newest is not None and newest > self.position else head, now_us, reason)
+        while (number := self.next()) is not None and (reason := self._over(number, now_us)) is not None:
             if self._ring.starts_here(self._ring[number].frame):
-                self._splice(self._ring.head, None)
-            self._leave_out(1)
+                self._splice(head, None, reason)
+            self._leave_out(1, reason)
             self.position = number + 1
 
     def _wanted(self, frame: Frame) -> bool:
@@ -262,8 +276,9 @@ class DropQueue:
             return True
         return self._state is _State.SPLICE and frame.kind is not FrameKind.VIDEO
 
-    def _splice(self, video_from: int, now_us: int | None) -> None:
+    def _splice(self, video_from: int, now_us: int | None, reason: Drop) -> None:
         """Leave out video before `video_from`; now_us: when the viewer's own slowness is why, else None."""
+        self._reason, self._reason_until = reason, self._ring.head
         if self._state is _State.OPEN:
             self._state = _State.SPLICE
             self.splices += 1
@@ -271,15 +286,31 @@ class DropQueue:
                 self._pace.spliced(now_us)
         self._video_from = video_from
 
-    def _leave_out(self, frames: int) -> None:
+    def _leave_out(self, frames: int, reason: Drop) -> None:
         if self._state is not _State.START:
             self.dropped += frames
+            self._left_out[QUEUE_DROPS.index(reason)] += frames
 
-    def _over(self, number: int, now_us: int) -> bool:
+    def _why(self) -> Drop:
+        """Why the frame at `position` is not wanted."""
+        if self._state is _State.OPEN:
+            return Drop.DISPOSABLE
+        if self._key_frames_only:
+            return Drop.LOWERED
+        return self._reason if self.position < self._reason_until else Drop.SYNC
+
+    def _settle(self, number: int) -> None:
+        self.settled = number
+        self._left_out = [0] * len(QUEUE_DROPS)
+
+    def _over(self, number: int, now_us: int) -> Drop | None:
+        """Whether the frame is over a limit, and which."""
         limits = self._limits
         if limits.age_max_us is not None and self._waited_us(number, now_us) > self._age_max_us:
-            return True
-        return limits.frames_max is not None and self._queued(number) > limits.frames_max
+            return Drop.AGE
+        if limits.frames_max is not None and self._queued(number) > limits.frames_max:
+            return Drop.QUEUE_FULL
+        return None
 
     def _waited_us(self, number: int, now_us: int) -> int:
         return now_us - max(self._ring[number].arrived_us, self._since_us)

@@ -77,6 +77,12 @@ class Source(msgspec.Struct):
             epoch=self.intake.epoch,
             samples_in=self.intake.samples_in,
             samples_lost=self.intake.samples_lost,
+            samples_missed=self.intake.samples_missed,
+            samples_unannounced=self.intake.samples_unannounced,
+            samples_known=self.intake.samples_known,
+            samples_awaiting_sync=self.intake.samples_awaiting_sync,
+            samples_used=self.intake.samples_used,
+            payloads=[output.figures for output in self.outputs.by_payload.values()],
             state=self.intake.state,
             reason=self.intake.reason,
         )

@@ -20,6 +20,7 @@ class Stream:
 
     name: for the SDP. ssrc: of its RTP packets (of the first track). age_max_us: how long the ring keeps what is
     older than the newest sync point. version: of the SDP; it grows with every change of that, or of the tracks.
+    clock_frames: without a sample, so far.
     """
 
     def __init__(self, name: str, *, ssrc: int, age_max_us: int, payload: Payload = Payload.TS) -> None:
@@ -28,6 +29,7 @@ class Stream:
         self.ring = Ring(age_max_us)
         self.tracks: tuple[Track, ...] = ()
         self.version = 0
+        self.clock_frames = 0
         self.sync_interval_us = 0
         self._ssrc = ssrc
         self._muxer: TsMuxer | NativeMuxer | None = None
@@ -89,6 +91,7 @@ class Stream:
         if frame is None:
             return False
         self.ring.append(Entry(frame, None, now_us, self._origin))
+        self.clock_frames += 1
         return True
 
     def rates(self, now_us: int) -> tuple[float, int]:

@@ -25,7 +25,6 @@ from common.messages import (
     Described,
     Ended,
     Forget,
-    FrameMessage,
     Hello,
     KeyFrameRequest,
     Message,
@@ -307,34 +306,11 @@ class Worker:
                 output.fanout.refused(parcel)
 
     def _send_frame(self, output: Output, parcel: Parcel) -> bool:
-        entry = output.stream.ring[parcel.number]
-        frame = entry.frame
-        header = FrameMessage(
-            stream=output.stream.name,
-            payload=frame.payload,
-            track=frame.track,
-            epoch=output.epoch,
-            number=parcel.number,
-            kind=frame.kind,
-            sync=frame.sync,
-            time_us=frame.time_us,
-            sequences=frame.sequences,
-            clocks=frame.clocks,
-            ssrcs=frame.ssrcs,
-            rates_hz=frame.rates_hz,
-            counters=frame.counters,
-            counts=frame.counts,
-            packets=frame.packets,
-            to_live=parcel.to_live,
-            tickets=tuple(parcel.tickets),
-            live=tuple(parcel.live),
-            parked=tuple(parcel.parked),
-            sample=entry.origin,
-        )
-        if not self._send(parcel.server, header, frame.data):
+        message, data = output.message(parcel)
+        if not self._send(parcel.server, message, data):
             return False
         self._counters["frames_out"] += 1
-        self._counters["bytes_out"] += len(frame.data)
+        self._counters["bytes_out"] += len(data)
         return True
 
     def _send(self, identity: bytes, message: Message, media: wire.Buffer | None = None) -> bool:

@@ -12,6 +12,7 @@ class Counters(msgspec.Struct):
     handshakes_failed: of TLS: with what is none, or not in time.
     connections_held: said more in a second than is acted on in one. addresses_crowded: connections refused because
     there were too many of their address.
+    frames_in: that muxers sent; frames_moved: of a stream that has another muxer by now. frames_sent: to outlets.
     stale_frames: came for a ticket that had been shut. rtcp_ignored: came on an RTCP channel and was no RTCP.
     reports_of_others: report blocks on what the viewer is not sent. viewers_lowered: to key frames only, for loss.
     tunnels: over HTTP; tunnels_refused: their ends that found no other, or said no base64.
@@ -40,6 +41,7 @@ class Counters(msgspec.Struct):
     login_addresses_forgotten: int = 0
     reply_queues_full: int = 0
     frames_in: int = 0
+    frames_moved: int = 0
     frames_sent: int = 0
     frames_dropped: int = 0
     bytes_sent: int = 0

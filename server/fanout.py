@@ -13,6 +13,7 @@ from typing import cast
 from common.errors import MessageError
 from common.grid import FrameKind
 from common.header_numbers import Offset, next_offset
+from common.histogram import SEND_BOUNDS_S, Histogram
 from common.messages import Ended, Forget, FrameMessage, Message, ReadStart, ReadStop
 from common.sample import Payload
 from common.wire import Buffer
@@ -21,6 +22,7 @@ from server.datagrams import Datagrams
 from server.flow import Flow, Gate
 from server.frame_buffers import Form, FrameBuffers, Framing, check_frame
 from server.frame_mark import FrameMark
+from server.ledger import Ledger
 from server.pacing import LONG_US, next_room_bytes
 from server.queues import Queues
 from server.tcp_outlet import Broken, TcpOutlet, offer_to_all
@@ -37,6 +39,7 @@ class Fanout:
 
     name: the server's. send: a message to the muxer of a stream. age_max_us: as in `common.config.Viewer`, µs.
     open_interval_us: a gate opens at once, but not within so many µs of another: then with all others that wait.
+    send_times: of frames, each to all that it is for. ledger: of the viewers that have gone.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class Fanout:
         self._waiting: dict[Viewer, int] = {}  # for their gates, though their sockets take data; until when
         self._open_interval_us = open_interval_us
         self._open_us = self._look_us = 0
+        self.send_times = Histogram(SEND_BOUNDS_S)
+        self.ledger = Ledger()
 
     @property
     def due_us(self) -> int:
@@ -108,7 +113,9 @@ class Fanout:
 
     def remove(self, viewer: Viewer) -> None:
         """The viewer is gone."""
-        viewer.stream.viewers.pop(viewer, None)
+        if viewer in viewer.stream.viewers:
+            del viewer.stream.viewers[viewer]
+            self.ledger.close(viewer)
         ticket = viewer.flow.ticket
         viewer.flow.read_stop(None)
         self._settle(viewer, ticket, Forget(viewer.number))
@@ -121,6 +128,7 @@ class Fanout:
             for viewer in list(self.streams[name, payload].viewers):
                 viewer.owner.ended(viewer, "the stream has been removed")
             del self.streams[name, payload]
+            self.ledger.forget(name)
         for key in [(name, payload) for name in streams for payload in Payload]:
             if key not in self.streams:
                 self.streams[key] = LiveStream(*key)
@@ -162,14 +170,22 @@ class Fanout:
         stream.note_newest(mark)
         buffers = FrameBuffers(frame, data)
         broken: list[tuple[Viewer, OSError]] = []
+        taken = self._counters.frames_sent
         for ticket in frame.parked:  # live ones are not meant by `to_live` any more
             viewer = self._by_ticket.get(ticket)
             if viewer is not None and viewer.lane is not None:
                 self._park(viewer)
         if frame.to_live and stream.lanes:
             self._deliver_to_lanes(stream, frame, mark, buffers, broken)
+        live = self._counters.frames_sent
         if frame.tickets:
             self._deliver_by_ticket(stream, frame, mark, buffers, broken)
+        now_us, caught_up = self._clock(), self._counters.frames_sent
+        self.send_times.note(now_us - mark.came_us)
+        if live != taken:
+            stream.live_ages.note(now_us - frame.time_us, live - taken)
+        if caught_up != live:
+            stream.catching_up_ages.note(now_us - frame.time_us, caught_up - live)
         for ticket in frame.live:
             self._go_live(ticket, stream, mark)
         for ticket in frame.parked:
@@ -203,11 +219,12 @@ class Fanout:
         broken: list[tuple[Viewer, OSError]],
     ) -> None:  # fmt: skip
         previous = stream.previous
+        moved: list[tuple[Viewer, FrameMark | None]] = []
         if previous is None or not previous.is_followed_by(frame):
             if previous is not None and previous.epoch == frame.epoch and previous.number >= frame.number:
                 self._counters.stale_frames += 1
                 return
-            self._regroup(stream, frame)
+            moved = self._regroup(stream, frame)
         for lane in list(stream.lanes.values()):
             data = buffers.get(lane.form)
             if data is None:
@@ -218,6 +235,9 @@ class Fanout:
             for viewer, _ in broken:
                 viewer.leave_lane()
             lane.count(mark, len(data))
+        for viewer, last in moved:
+            if viewer.lane is not None:
+                self._note_gap(viewer, last, frame, ())
         stream.previous = mark
 
     def _deliver_by_ticket(
@@ -225,6 +245,7 @@ class Fanout:
         broken: list[tuple[Viewer, OSError]],
     ) -> None:  # fmt: skip
         """To those with a ticket, all of one form at a time."""
+        left_out = dict(frame.left_out)
         by_form: dict[Form, dict[Outlet, Viewer]] = {}
         offsets: dict[Viewer, Offset] = {}
         for ticket in frame.tickets:
@@ -248,11 +269,12 @@ class Fanout:
             for viewer, _ in broken:
                 viewers.pop(viewer.outlet, None)
             for viewer in viewers.values():
-                is_first = viewer.last is None
-                self._note_gap(viewer, frame)
+                last = viewer.last
+                told = left_out.get(viewer.flow.ticket or 0, ()) if left_out else ()
+                self._note_gap(viewer, last, frame, told)
                 viewer.flow.took()
                 viewer.took(mark, len(data or b""), offsets[viewer])
-                if is_first:
+                if last is None:
                     viewer.owner.started(viewer)
 
     def _offer(
@@ -290,15 +312,16 @@ class Fanout:
         viewer.flow.live()
         viewer.join_lane()
 
-    def _regroup(self, stream: LiveStream, frame: FrameMessage) -> None:
-        """`frame` does not follow the one before: every viewer's offset changes."""
+    def _regroup(self, stream: LiveStream, frame: FrameMessage) -> list[tuple[Viewer, FrameMark | None]]:
+        """`frame` does not follow the one before: every viewer's offset changes. Who took what last."""
         viewers = [viewer for lane in stream.lanes.values() for viewer in lane.viewers.values()]
+        taken = [(viewer, viewer.last) for viewer in viewers]
         for viewer in viewers:
             viewer.leave_lane()
         for viewer in viewers:
-            self._note_gap(viewer, frame)
             viewer.offset = next_offset(viewer.last, viewer.offset, frame)
             viewer.join_lane()
+        return taken
 
     def _blocked(self, viewer: Viewer) -> None:
         self._queues.note_slow(viewer, True)
@@ -349,18 +372,18 @@ class Fanout:
             self._counters.read_stops += isinstance(message, ReadStop)
             self._send(viewer.stream.name, message)
 
-    def _note_gap(self, viewer: Viewer, frame: FrameMessage) -> None:
+    def _note_gap(
+        self, viewer: Viewer, last: FrameMark | None, frame: FrameMessage, told: tuple[int, ...]
+    ) -> None:
         """Count what was left out for the viewer before `frame`. A splice lasts until the next sync point."""
-        last = viewer.last
+        dropped = viewer.books.took(last, frame, told, viewer.paused)
         if last is None:
             return
-        dropped = frame.number - last.number - 1 if last.epoch == frame.epoch else 0
         if dropped or (last.epoch != frame.epoch and not last.is_resumed_by(frame)):
             if not viewer.spliced:
                 viewer.spliced = True
                 viewer.splices += 1
             if not viewer.paused:
-                viewer.frames_dropped += dropped
                 viewer.unlogged_drops += dropped
                 self._counters.frames_dropped += dropped
         viewer.paused = False

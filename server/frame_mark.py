@@ -23,6 +23,12 @@ class FrameMark(Mark):
             return False
         return self.sample[0] == frame.sample[0] and self.sample[1] + 1 == frame.sample[1]
 
+    def samples_before(self, frame: FrameMessage) -> int:
+        """How many samples of the same life of the source came between it and `frame`, of another muxer."""
+        if self.sample is None or frame.sample is None or self.sample[0] != frame.sample[0]:
+            return 0
+        return max(frame.sample[1] - self.sample[1] - 1, 0)
+
     @property
     def position(self) -> tuple[int, int]:
         """Both as one."""

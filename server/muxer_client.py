@@ -238,7 +238,7 @@ class MuxerClient:
             if self._by_stream.get(message.stream) is link:
                 listener.deliver(message, media)
             else:  # it moved: the rest of it comes from its new muxer
-                self._counters.stale_frames += 1
+                self._counters.frames_moved += 1
         elif isinstance(message, Welcome):
             self._welcome(link, message, listener)
         elif isinstance(message, Described):

@@ -60,7 +60,7 @@ class TcpOutlet:
 
     __slots__ = ("_fd", "_on_blocked", "_queue", "_socket", "_tail", "blocked", "queued_bytes")
 
-    frames_lost = 0  # what is taken arrives
+    frames_lost = queue_overflows = 0  # what is taken arrives
     sends_files = True  # from the very pages that hold a frame
 
     def __init__(self, sock: socket.socket, on_blocked: Callable[[], None]) -> None:
@@ -133,6 +133,11 @@ class TcpOutlet:
     def unfinished_bytes(self) -> int:
         """What the kernel has not taken yet of what was begun."""
         return 0 if self._tail is None else len(self._tail)
+
+    @property
+    def frames_unfinished(self) -> int:
+        """Taken, and not yet handed to the kernel whole."""
+        return 0 if self._tail is None else 1
 
     @property
     def acknowledged_bytes(self) -> int:

@@ -56,6 +56,11 @@ class Backlog:
         self._filled_us = now_us
         self.queued_bytes = 0
 
+    @property
+    def frames(self) -> int:
+        """How many there are, the one that has left in part included."""
+        return len(self._frames)
+
     def add(self, frame: Datagrams) -> bool:
         """Queue a frame; False: there is too much before it."""
         if self.queued_bytes > self._pacing.queued_bytes_max:

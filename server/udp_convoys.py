@@ -37,6 +37,11 @@ class Convoys(Generic[M]):
         convoy = self._of.get(member)
         return 0 if convoy is None else convoy.backlog.queued_bytes
 
+    def queued_frames(self, member: M) -> int:
+        """How many frames have not been sent to one yet, or not whole."""
+        convoy = self._of.get(member)
+        return 0 if convoy is None else convoy.backlog.frames
+
     def add(self, members: Collection[M], frame: Datagrams, now_us: int) -> tuple[list[Convoy[M]], list[M]]:
         """Queue a frame for these; the convoys that they are in now, and those before whom there is too much."""
         parts: dict[Convoy[M] | None, list[M]] = {}

@@ -61,10 +61,10 @@ class UdpWay:
 class UdpOutlet:
     """The way out to one viewer. ways: of its tracks, None for one that it did not set up; one at least is.
 
-    frames_lost: not, or not whole, taken by the kernel.
+    frames_lost: not, or not whole, taken by the kernel; queue_overflows: of these, not even queued for it.
     """
 
-    __slots__ = ("_ports", "frames_lost", "receivers", "segmented", "ways")
+    __slots__ = ("_ports", "frames_lost", "queue_overflows", "receivers", "segmented", "ways")
 
     blocked = False  # it never is
     kernel_bytes = 0  # that are known of
@@ -75,9 +75,14 @@ class UdpOutlet:
     def __init__(self, ports: "UdpPorts", ways: tuple[UdpWay | None, ...]) -> None:
         self.ways = ways
         self.receivers = {track: way.media for track, way in enumerate(ways) if way is not None}
-        self.frames_lost = 0
+        self.frames_lost = self.queue_overflows = 0
         self.segmented = ports.segments  # until the path is seen not to bear it
         self._ports = ports
+
+    @property
+    def frames_unfinished(self) -> int:
+        """Taken, and not yet handed to the kernel whole."""
+        return self._ports.queued_frames(self)
 
     @property
     def room_bytes(self) -> int:
@@ -175,6 +180,10 @@ class UdpPorts:
         """What waits here for one."""
         return self._convoys.queued_bytes(outlet)
 
+    def queued_frames(self, outlet: UdpOutlet) -> int:
+        """Likewise, the one that has left in part included."""
+        return self._convoys.queued_frames(outlet)
+
     def ignore(self, _data: bytes) -> None:
         """A datagram that is nobody's."""
         self._counters.udp_ignored += 1
@@ -226,6 +235,7 @@ class UdpPorts:
         convoys, refused = self._convoys.add(outlets, frame, now_us)
         for outlet in refused:
             self._counters.udp_queues_full += 1
+            outlet.queue_overflows += 1
             self._lost(outlet)
         for convoy in convoys:
             self._pump(convoy, now_us)

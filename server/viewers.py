@@ -6,8 +6,11 @@ the lane was sent since: so that a frame for a thousand viewers touches none of 
 
 from typing import Protocol
 
+from common.drops import Drop
 from common.header_numbers import NONE, Offset
+from common.histogram import AGE_BOUNDS_S, Histogram
 from common.sample import TRACKS_MAX, Payload
+from server.books import Books
 from server.flow import Flow, Gate, Position, Resume
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
@@ -41,10 +44,10 @@ class Lane:
     """The live viewers that get their frames in one form.
 
     last: the frame that all of them took last. frames, bytes: how much has gone through it; rtp: likewise, RTP
-    packets and bytes of their payload by track. given: when.
+    packets and bytes of their payload by track. unwanted: frames of tracks that they have not set up. given: when.
     """
 
-    __slots__ = ("bytes", "form", "frames", "given", "last", "rtp", "viewers")
+    __slots__ = ("bytes", "form", "frames", "given", "last", "rtp", "unwanted", "viewers")
 
     def __init__(self, wanted: Form) -> None:
         self.form = wanted
@@ -52,6 +55,7 @@ class Lane:
         self.last: FrameMark | None = None
         self.given = Given()
         self.frames = 0
+        self.unwanted = 0
         self.bytes = 0
         self.rtp = [(0, 0)] * TRACKS_MAX
 
@@ -64,15 +68,21 @@ class Lane:
             packets, octets = self.rtp[mark.track]
             self.rtp[mark.track] = packets + mark.packets, octets + mark.octets
             self.given.note(self.bytes, mark.came_us)
+        else:
+            self.unwanted += 1
 
 
 class LiveStream:
     """One stream's viewers on this server, of one payload.
 
-    previous: the frame that all in lanes took last. newest: of all that have come, for whomever.
+    previous: the frame that all in lanes took last. newest: of all that have come, for whomever. live_ages,
+    catching_up_ages: of what has been sent.
     """
 
-    __slots__ = ("has_video", "lanes", "name", "newest", "payload", "previous", "rate", "viewers")
+    __slots__ = (
+        "catching_up_ages", "has_video", "lanes", "live_ages", "name", "newest", "payload", "previous", "rate",
+        "viewers",
+    )  # fmt: skip
 
     def __init__(self, name: str, payload: Payload = Payload.TS) -> None:
         self.name = name
@@ -83,6 +93,8 @@ class LiveStream:
         self.newest: FrameMark | None = None
         self.has_video = False
         self.rate = StreamRate()
+        self.live_ages = Histogram(AGE_BOUNDS_S)
+        self.catching_up_ages = Histogram(AGE_BOUNDS_S)
 
     def note_newest(self, mark: FrameMark) -> None:
         """A frame came; perhaps an old one, for one who is behind."""
@@ -95,17 +107,17 @@ class Viewer:
     """One connection's use of one stream.
 
     id: short, for figures and log. channels: of RTP and RTCP in `$` frames, by track; None for one that it did not
-    set up. offset: of its numbers at the frame it took last. frames_dropped: left out for it by drops;
-    unlogged_drops: of these, not yet in the log. room_bytes: how much it is to be given at once when it is behind.
+    set up. offset: of its numbers at the frame it took last. books: what passed, and why it was not sent all;
+    unlogged_drops: not yet in the log. room_bytes: how much it is to be given at once when it is behind.
     opened_us: when its ticket was asked for. slow: it has been behind, and has not kept up since.
     reception: what it has reported. transport: as figures name it.
     """
 
     __slots__ = (
-        "_bytes", "_frames", "_given", "_last", "_opened_bytes", "_rtp", "channels", "connected_us", "flow",
-        "frames_dropped", "framing", "id", "lane", "number", "offset", "opened_us", "outlet", "owner", "paused",
-        "peer", "reception", "room_bytes", "slow", "spliced", "splices", "stream", "transport", "unlogged_drops",
-        "user_agent",
+        "_bytes", "_frames", "_given", "_last", "_opened_bytes", "_rtp", "_unwanted", "books", "channels",
+        "connected_us", "flow", "framing", "id", "lane", "number", "offset", "opened_us", "outlet", "owner",
+        "paused", "peer", "reception", "room_bytes", "slow", "spliced", "splices", "stream", "transport",
+        "unlogged_drops", "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -129,7 +141,7 @@ class Viewer:
         self.room_bytes = ROOM_BYTES_MAX
         self.paused = False
         self.spliced = False
-        self.frames_dropped = 0
+        self.books = Books()
         self.unlogged_drops = 0
         self.splices = 0
         self.reception: Reception | None = None
@@ -138,7 +150,7 @@ class Viewer:
         self._opened_bytes = 0
         self.opened_us = now_us
         self.slow = False
-        self._frames = self._bytes = 0  # less what its lane had been sent when it came
+        self._frames = self._bytes = self._unwanted = 0  # less what its lane had been sent when it came
         self._rtp = [(0, 0)] * TRACKS_MAX  # likewise
 
     @property
@@ -168,9 +180,36 @@ class Viewer:
         return tuple(theirs if ours is None else ours for ours, theirs in zip(own, last.ssrcs, strict=True))
 
     @property
-    def frames_sent(self) -> int:
-        """What it took."""
+    def frames_taken(self) -> int:
+        """By its outlet: sent, but for those that this has lost."""
         return self._frames if self.lane is None else self._frames + self.lane.frames
+
+    @property
+    def frames_sent(self) -> int:
+        """Handed to the kernel, or about to be."""
+        return self.frames_taken - self.outlet.frames_lost
+
+    @property
+    def frames_due(self) -> int:
+        """What has passed of the stream since its first frame, up to the one it took last."""
+        return self.books.due(self.last)
+
+    @property
+    def frames_dropped(self) -> int:
+        """What it was to have, and was not sent."""
+        return self.books.dropped + self.outlet.frames_lost
+
+    @property
+    def drops(self) -> dict[Drop, int]:
+        """What it was not sent, by reason; with `frames_sent` it makes up `frames_due`."""
+        unwanted = self._unwanted if self.lane is None else self._unwanted + self.lane.unwanted
+        outlet = self.outlet
+        seen = {
+            Drop.TRACK: unwanted,
+            Drop.UDP_QUEUE: outlet.queue_overflows,
+            Drop.UDP_KERNEL: outlet.frames_lost - outlet.queue_overflows,
+        }
+        return {reason: frames for reason, frames in (*self.books.drops.items(), *seen.items()) if frames}
 
     def rtp_sent(self, track: int) -> tuple[int, int]:
         """The RTP packets of a track that it took, and the bytes of their payload."""
@@ -242,6 +281,8 @@ class Viewer:
             packets, octets = self._rtp[mark.track]
             self._rtp[mark.track] = packets + mark.packets, octets + mark.octets
             self._given.note(self._bytes, mark.came_us)
+        else:
+            self._unwanted += 1
 
     def report(self, track: int, data: bytes) -> None:
         """Send it a compound RTCP packet of one track. Raises OSError where its connection is broken."""
@@ -266,6 +307,7 @@ class Viewer:
         lane.last = self._last
         lane.viewers[self.outlet] = self
         self._frames -= lane.frames
+        self._unwanted -= lane.unwanted
         self._bytes -= lane.bytes
         self._rtp = [(a - c, b - d) for (a, b), (c, d) in zip(self._rtp, lane.rtp, strict=True)]
         self.lane = lane
@@ -277,6 +319,7 @@ class Viewer:
             return
         self._last = lane.last
         self._frames += lane.frames
+        self._unwanted += lane.unwanted
         self._bytes += lane.bytes
         self._rtp = [(a + c, b + d) for (a, b), (c, d) in zip(self._rtp, lane.rtp, strict=True)]
         self.lane = None

@@ -10,7 +10,7 @@ import msgspec
 from common.clock import now_us
 from common.config import Config
 from common.errors import SettingsError
-from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
+from common.figures import VIEWERS_REPORTED_MAX, RoleFigures
 from common.poller import READ, Poller, wake
 from common.role import Role
 from server.auth import Accounts
@@ -20,6 +20,7 @@ from server.fanout import Fanout
 from server.figures_desk import FiguresDesk
 from server.http_connection import REFUSAL as HTTP_REFUSAL
 from server.http_connection import HttpConnection
+from server.ledger import histograms, viewer_figures
 from server.listening import Listener, listen, resolve
 from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
@@ -31,7 +32,6 @@ from server.tls import Certificate, TlsChannel
 from server.tunnels import Tunnels
 from server.udp_backlog import Pacing
 from server.udp_outlet import UdpPorts
-from server.viewers import Viewer
 
 REFUSALS = {"rtsp": RTSP_REFUSAL, "http": HTTP_REFUSAL, "rtsps": b"", "https": b""}  # before a handshake: nothing
 SWEEP_INTERVAL_US = 1_000_000
@@ -165,34 +165,13 @@ class Worker:
 
     def _figures(self) -> RoleFigures:
         now = now_us()
-        viewers = [viewer for stream in self._fanout.streams.values() for viewer in stream.viewers]
+        streams = self._fanout.streams.values()
+        viewers = [viewer for stream in streams for viewer in stream.viewers]
         return RoleFigures(
             counters=msgspec.structs.asdict(self._counters),
-            viewers=[self._viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]],
-        )
-
-    def _viewer_figures(self, viewer: Viewer, now: int) -> ViewerFigures:
-        reception = viewer.reception
-        round_trip_us = reception.round_trip_us if reception is not None else None
-        return ViewerFigures(
-            id=viewer.id,
-            stream=viewer.stream.name,
-            transport=viewer.transport,
-            peer=viewer.peer,
-            user_agent=viewer.user_agent,
-            state="behind" if viewer.behind else "reading" if viewer.flow.reading else "stopped",
-            age_ms=viewer.age_us(now) / 1000,
-            frames_sent=viewer.frames_sent,
-            frames_dropped=viewer.frames_dropped + viewer.outlet.frames_lost,
-            splices=viewer.splices,
-            bytes_sent=viewer.bytes_sent,
-            connected_s=(now - viewer.connected_us) / 1e6,
-            frames_behind=viewer.frames_behind,
-            loss_percent=round(reception.fraction_lost * 100, 1) if reception is not None else None,
-            packets_lost=reception.packets_lost if reception is not None else None,
-            jitter_ms=reception.jitter_us / 1000 if reception is not None else None,
-            round_trip_ms=round_trip_us / 1000 if round_trip_us is not None else None,
-            key_frames_only=viewer.flow.key_frames_only,
+            viewers=[viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]],
+            deliveries=self._fanout.ledger.figures(viewers),
+            histograms=histograms(self._fanout.send_times, streams),
         )
 
     def _maker(self, scheme: str) -> Callable[[socket.socket, str, Callable[[Connection], None]], Connection]:

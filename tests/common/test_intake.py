@@ -1,6 +1,8 @@
 """What a muxer makes of a capture's messages: lives, losses, key frame requests."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.intake import KEY_FRAME_INTERVAL_US, REPEATED_US_MAX, Intake, arrival_us
 from common.messages import Announce, SampleMessage, SourceState
@@ -31,7 +33,7 @@ def test_a_sample_is_handed_on_as_it_came() -> None:
 def test_what_was_not_announced_is_of_no_use(bad: SampleMessage) -> None:
     intake = started(VIDEO)
     assert intake.sample(bad, b"x") is None
-    assert (intake.samples_unwanted, intake.samples_in) == (1, 0)
+    assert (intake.samples_unannounced, intake.samples_in, intake.samples_used) == (1, 1, 0)
 
 
 def test_pictures_wait_for_the_first_sync_point_and_sound_does_not() -> None:
@@ -59,7 +61,7 @@ def test_a_new_life_counts_from_anywhere_and_loses_nothing() -> None:
     intake.announce(Announce(2, (VIDEO,)))
     assert intake.sample(message(3, epoch=2), b"x") is None, "a new life starts at a sync point"
     assert intake.sample(message(4, sync=True, epoch=2), b"x") is not None
-    assert intake.samples_lost == 0
+    assert (intake.samples_lost, intake.samples_missed, intake.samples_awaiting_sync) == (0, 10, 1)
     assert intake.epoch == 2
 
 
@@ -105,7 +107,7 @@ def test_what_was_repeated_for_somebody_else_is_left_out() -> None:
         repeated = SampleMessage(1, number, 1000 * number, None, Codec.H264, number == 0, repeated=True)
         assert intake.sample(repeated, b"x") is None
     assert intake.sample(message(5), b"x") is not None
-    assert (intake.samples_in, intake.samples_lost, intake.samples_unwanted) == (6, 0, 5)
+    assert (intake.samples_in, intake.samples_lost, intake.samples_known, intake.samples_used) == (11, 0, 5, 6)
 
 
 def test_who_subscribes_again_takes_what_is_repeated() -> None:
@@ -131,3 +133,18 @@ def test_a_repeated_sample_came_when_it_was_due() -> None:
     assert came_us(29_000_000, repeated=False) == now_us
     assert came_us(now_us + 1) == now_us
     assert came_us(now_us - REPEATED_US_MAX) == now_us
+
+
+@given(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 9), st.booleans(), st.sampled_from(["h264", "opus"]))))
+def test_whatever_comes_is_counted_once(said: list[tuple[int, int, bool, str]]) -> None:
+    intake = started(VIDEO)
+    used = [intake.sample(message(number, Codec(codec), sync, epoch), b"x") for epoch, number, sync, codec in said]
+    assert intake.samples_in == len(said)
+    assert intake.samples_used == sum(sample is not None for sample in used)
+    dropped = intake.samples_unannounced + intake.samples_known + intake.samples_awaiting_sync
+    assert intake.samples_in == intake.samples_used + dropped
+    taken = [number for epoch, number, _, codec in said if epoch == 1 and codec == "h264"]
+    passed = max(taken, default=-1) + 1
+    assert (
+        passed == intake.samples_used + intake.samples_awaiting_sync + intake.samples_lost + intake.samples_missed
+    )

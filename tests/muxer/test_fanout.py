@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
+from common.drops import QUEUE_DROPS, Drop
 from common.grid import FrameKind
 from common.messages import TICKETS_MAX, ReadStart, ReadStop
 from muxer.fanout import Fanout, Parcel
@@ -221,6 +222,34 @@ def test_a_full_server_parks_its_readers_and_loses_nothing() -> None:
     assert [p.number for p in fanout.parcels()] == [1, 2]
 
 
+def test_what_was_left_out_is_told_with_the_next_frame_and_again_where_that_did_not_arrive() -> None:
+    fanout, stream, clock = make(age_max_us=1_000_000)
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    fanout.read_stop(b"s", ReadStop(10, (EPOCH, 0)))
+    for at_us in (0, 1_500_000):
+        stream.ring.append(video(at_us))
+        fanout.parcels()
+    clock.now_us = 1_500_000
+    fanout.enforce()
+    for sync in (False, True):
+        stream.ring.append(video(1_500_000, sync=sync))
+    fanout.read_start(b"s", start(1, 11, after=0))
+    (parcel,) = fanout.parcels()
+    assert (parcel.number, parcel.tickets) == (4, [11])
+    assert dict(zip(QUEUE_DROPS, parcel.left_out[11], strict=True)) == {
+        Drop.AGE: 2, Drop.QUEUE_FULL: 0, Drop.SYNC: 1, Drop.DISPOSABLE: 0, Drop.LOWERED: 0, Drop.NOT_KEPT: 0,
+    }  # fmt: skip
+    fanout.refused(parcel)
+    fanout.read_start(b"s", start(1, 12, after=0))
+    (parcel,) = fanout.parcels()
+    assert (parcel.number, sum(parcel.left_out[12])) == (4, 3)
+    fanout.read_start(b"s", start(1, 13, after=4))
+    stream.ring.append(video(1_500_000))
+    assert [parcel.left_out for parcel in fanout.parcels()] == [{}]
+
+
 def test_a_viewer_forgotten_and_a_server_forgotten() -> None:
     fanout, stream, _ = make()
     stream.ring.append(video(sync=True))
@@ -321,7 +350,10 @@ class FanoutMachine(RuleBasedStateMachine):
                 if key[0] != parcel.server:
                     continue
                 if ticket in parcel.tickets or (parcel.to_live and key in self.live):
-                    self.taken[key].append(parcel.number)
+                    taken = self.taken[key]
+                    missing = parcel.number - taken[-1] - 1 if taken else 0
+                    assert sum(parcel.left_out.get(ticket, ())) == missing, "a gap, and no reason told"
+                    taken.append(parcel.number)
                 if ticket in parcel.live:
                     self.live.add(key)
                 if ticket in parcel.parked:

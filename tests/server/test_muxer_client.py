@@ -239,14 +239,14 @@ def test_streams_have_their_muxer() -> None:
     bench.close()
 
 
-def test_a_frame_of_a_stream_that_is_another_muxers_is_stale(bench: Bench) -> None:
+def test_a_frame_of_a_stream_that_is_another_muxers_has_moved(bench: Bench) -> None:
     bench.start_muxer()
     bench.welcome(5)
     bench.turn_until(lambda: bench.news)
     frame = FrameSource("two").frame(sync=True)
     bench.client.adopt(bench.lines(1), ["cam"], bench)
     bench.say(frame.addressed(to_live=True), frame.data)
-    bench.turn_until(lambda: bench.counters.stale_frames)
+    bench.turn_until(lambda: bench.counters.frames_moved)
     assert bench.frames == []
 
 

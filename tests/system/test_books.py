@@ -1,0 +1,122 @@
+"""The books balance: samples in are frames sent, and drops of a named kind, whatever happens."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from capture.publisher import Publisher
+from tests.support import books
+from tests.support.check_picture import CheckClip
+from tests.support.instance import PATIENT, Instance
+from tests.support.rtsp_client import RtspClient
+from tests.support.udp_receiver import UdpReceiver
+from tests.support.viewers import HttpViewer, RtspViewer, Viewer
+from tests.support.wait import until
+
+SMALL_BUFFER_BYTES = 16384
+WITHIN_S = 40
+
+
+class Auditor:
+    """Looks at the figures, and at the books in them each time."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self.faults: dict[str, None] = {}
+        self.audits = 0
+
+    def stats(self) -> dict[str, Any]:
+        stats = self._instance.stats()
+        self.faults.update(dict.fromkeys(books.faults(stats)))
+        self.audits += 1
+        return stats
+
+    def until_viewer(self, agent: str, field: str, more_than: int) -> None:
+        def told() -> bool:
+            return any(v["user_agent"] == agent and v[field] > more_than for v in self.stats()["viewers"])
+
+        until(told, WITHIN_S, f"{field} of {agent} over {more_than}")
+
+
+@contextmanager
+def udp_viewer(instance: Instance, name: str) -> Iterator[RtspClient]:
+    """Takes what comes over UDP, and does not look at it."""
+    with UdpReceiver() as ports, RtspClient(instance.rtsp(name), user_agent="udp") as client:
+        client.describe()
+        client.setup(ports.transport)
+        client.play()
+        yield client
+
+
+def test_with_slow_stalled_paused_and_leaving_viewers_and_a_killed_muxer(wide_clip: CheckClip) -> None:
+    with Instance(f"cam=mock:{wide_clip.path}", servers=2) as instance, ExitStack() as watching:
+        instance.wait_live("cam")
+        auditor = Auditor(instance)
+        url = instance.rtsp("cam")
+        small = {"receive_buffer_bytes": SMALL_BUFFER_BYTES}
+        viewers: dict[str, Viewer] = {
+            "good": RtspViewer(url, user_agent="good"),
+            "http": HttpViewer(instance.http("cam"), user_agent="http"),
+            "video only": RtspViewer(f"{url}/native", user_agent="video only"),
+            "stalled": RtspViewer(url, user_agent="stalled", **small),
+            "crawling": RtspViewer(url, user_agent="crawling", read_bytes_max=4096, rate_bps=2_500_000, **small),
+            "leaving": HttpViewer(instance.http("cam"), user_agent="leaving", **small),
+        }
+        for viewer in viewers.values():
+            watching.enter_context(viewer)
+        watching.enter_context(udp_viewer(instance, "cam"))
+        for viewer in viewers.values():
+            viewer.wait_bytes(100_000, WITHIN_S)
+        for name in ("stalled", "leaving"):
+            viewers[name].stall()
+        auditor.until_viewer("leaving", "frames_behind", 50)
+        viewers["leaving"].stop()
+        auditor.until_viewer("crawling", "frames_dropped", 0)
+        auditor.until_viewer("stalled", "frames_behind", 300)
+        viewers["stalled"].resume()
+        auditor.until_viewer("stalled", "frames_dropped", 0)
+        for _ in range(2):
+            instance.kill("muxer")
+            for name in ("good", "http"):
+                viewers[name].wait_bytes(1_000_000, WITHIN_S)
+            auditor.stats()
+        watching.close()
+        until(lambda: not auditor.stats()["viewers"], WITHIN_S, "the end of all viewers")
+        last = auditor.stats()
+        assert list(auditor.faults) == []
+        reasons = books.drops(last)
+        assert reasons.keys() >= {"age", "sync", "track", "left"}, reasons
+        assert sum(delivery["viewers_gone"] for delivery in last["deliveries"]) == 7
+        assert {delivery["transport"] for delivery in last["deliveries"]} == {"rtsp-tcp", "rtsp-udp", "http-ts"}
+
+
+def test_at_rest_every_hop_has_what_the_one_before_it_sent() -> None:
+    with Instance("cam=program:", config=PATIENT, servers=2) as instance:
+        picture = np.zeros((128, 160, 3), np.uint8)
+        publisher = Publisher("cam", fps=25, runtime_dir=instance.runtime_dir)
+        url = instance.rtsp("cam")
+
+        def publish(pictures: int) -> None:
+            for number in range(pictures):
+                picture[:] = number % 256
+                publisher.write_picture(picture)
+                time.sleep(0.02)  # the pace of the source
+
+        until(lambda: publisher.demanded, WITHIN_S, "the instance to take pictures")
+        publish(30)
+        instance.wait_live("cam")
+        with RtspViewer(f"{url}/native", user_agent="native") as native:
+            with RtspViewer(url) as ts, HttpViewer(instance.http("cam")) as http, udp_viewer(instance, "cam"):
+                publish(50)
+                for viewer in (native, ts, http):
+                    until(lambda viewer=viewer: viewer.received, WITHIN_S, "something to see")  # type: ignore[misc]
+            publish(10)
+            # Two seconds later all have reported: what is not in balance then, never will be.
+            until(lambda: not books.faults_at_rest(instance.stats()), 10, "books that balance")
+            last = instance.stats()
+        publisher.close()
+    assert last["streams"][0]["samples_used"] >= 90
+    assert books.drops(last).keys() <= {"left", "unsent"}
