@@ -18,6 +18,7 @@ class Drop(StrEnum):
     DISPOSABLE = "disposable"  # no other picture refers to it, and the queue was half full
     LOWERED = "lowered"  # the viewer gets key frames only
     NOT_KEPT = "not_kept"  # the muxer's ring held it no more: its limits, or the source had stopped
+    LEADING = "leading"  # it leads the sync point that the viewer started at (`common.leading`)
     # What the server sees by itself.
     PAUSED = "paused"  # the viewer did not read, up to the sync point with which it went on
     TRACK = "track"  # of a track that the viewer has not set up
@@ -29,5 +30,7 @@ class Drop(StrEnum):
     LEFT = "left"  # it had come, and the viewer left before it was its turn
 
 
-QUEUE_DROPS = (Drop.AGE, Drop.QUEUE_FULL, Drop.SYNC, Drop.DISPOSABLE, Drop.LOWERED, Drop.NOT_KEPT)
-UNWANTED = frozenset({Drop.PAUSED, Drop.TRACK, Drop.LEFT})  # no slowness of anybody's: not in `frames_dropped`
+QUEUE_DROPS = (Drop.AGE, Drop.QUEUE_FULL, Drop.SYNC, Drop.DISPOSABLE, Drop.LOWERED, Drop.NOT_KEPT, Drop.LEADING)
+UNWANTED = frozenset(
+    {Drop.LEADING, Drop.PAUSED, Drop.TRACK, Drop.LEFT}
+)  # no slowness of anybody's: not in `frames_dropped`

@@ -49,8 +49,8 @@ class StreamFigures(msgspec.Struct):
 
     epoch: the source's life. samples_in: that came from the capture: samples_unannounced: of another life than the
     one announced, or of no track; samples_known: repeated for somebody else; samples_awaiting_sync: behind a loss,
-    and before the next sync point; samples_used: the others. samples_lost: gaps in their numbers. samples_missed:
-    published in a life of the source before the first one that came of it.
+    and before the next sync point or leading it; samples_used: the others. samples_lost: gaps in their numbers.
+    samples_missed: published in a life of the source before the first one that came of it.
     """
 
     name: str

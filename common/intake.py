@@ -1,5 +1,6 @@
 """What a subscriber makes of what is published to it: lives, losses, when to ask for a key frame. Pure."""
 
+from common.leading import LeadingPictures
 from common.messages import Announce, SampleMessage, SourceState
 from common.sample import Sample, Track
 
@@ -25,6 +26,8 @@ class Intake:
         self._sequence: int | None = None  # expected next; None at the start of a life
         self._heard_epoch = 0  # of the newest sample
         self._awaits_sync = True
+        self._leading = LeadingPictures()
+        self._leading_unwanted = True
         self._asked_at_us: int | None = None
 
     def subscribed(self) -> None:
@@ -67,12 +70,16 @@ class Intake:
         audio = message.codec.audio
         has_video = any(not track.audio for track in self.tracks)
         if message.sync and audio is not has_video:
+            self._leading_unwanted = self._awaits_sync
             self._awaits_sync = False
-        if self._awaits_sync and not audio:
-            self.samples_awaiting_sync += 1
-            return None
+        sample = Sample(data, message.time_us, message.codec, message.sync, message.decode_time_us)
+        if not audio:
+            leads = self._leading.leads(sample)
+            if self._awaits_sync or (leads and self._leading_unwanted):
+                self.samples_awaiting_sync += 1
+                return None
         self.samples_used += 1
-        return Sample(data, message.time_us, message.codec, message.sync, message.decode_time_us)
+        return sample
 
     def asks_key_frame(self, viewers_wait: bool, now_us: int) -> bool:
         """Whether to ask the source for a key frame now: something was lost, or `viewers_wait` for one."""

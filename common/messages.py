@@ -133,13 +133,17 @@ class Describe(Message, frozen=True, tag=22):
 
 
 class Described(Message, frozen=True, tag=23):
-    """muxer → server. `error` is empty and `sdp` complete, or the other way round."""
+    """muxer → server. `error` is empty and `sdp` complete, or the other way round.
+
+    unsuited: the error is that this payload cannot carry what the stream is now, and asking again does not help.
+    """
 
     request: U63
     stream: StreamName
     sdp: Annotated[str, msgspec.Meta(max_length=16384)]
     error: Text
     payload: Payload = Payload.TS
+    unsuited: bool = False
 
 
 class ReadStart(Message, frozen=True, tag=24):

@@ -13,7 +13,9 @@ Rules of the drop queue
    does one that is `lowered`, for as long as it is.
 6. Frames go whole or not at all, in order.
 7. `seek` undoes what was taken but did not arrive, the state at that frame included.
-8. A viewer that another muxer served before goes on behind the sample that it had last (`resume`): with the next
+8. Who starts at a sync point, or goes on there after a splice, is not given the pictures that lead it
+   (`common.leading`), and misses nothing.
+9. A viewer that another muxer served before goes on behind the sample that it had last (`resume`): with the next
    one if it has all before it and the ring all behind it, else at a sync point. (Behind what is lost before the
    ring, no picture comes into it up to a sync point: see `common.intake`.)
 """
@@ -25,6 +27,7 @@ import msgspec
 
 from common.drops import QUEUE_DROPS, Drop
 from common.grid import Frame, FrameKind
+from common.leading import LeadingPictures
 from common.sample import Sample
 from muxer.pace import Pace
 
@@ -37,17 +40,19 @@ Origin = tuple[int, int]
 Tally = tuple[int, ...]  # how many frames, in the order of QUEUE_DROPS; empty: none
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class Entry(msgspec.Struct, gc=False):
     """One frame in the ring.
 
     sample: what it was made of (None for a CLOCK frame). arrived_us: when. origin: the newest sample up to here,
-    by its epoch and number at the capture; None where there is no capture.
+    by its epoch and number at the capture; None where there is no capture. leads: the number of the sync point
+    that it leads, which only the ring knows; None for almost all.
     """
 
     frame: Frame
     sample: Sample | None
     arrived_us: int
     origin: Origin | None = None
+    leads: int | None = None
 
 
 class Ring:
@@ -56,6 +61,7 @@ class Ring:
     It keeps everything from the newest sync point on, and what is younger than `age_max_us`, within
     RING_BYTES_MAX and RING_FRAMES_MAX (`trimmed` counts the frames that these limits cost). has_video: whether
     only a picture can be a sync point; the first picture sets it, whoever knows the tracks may before.
+    led: the newest sync point, while pictures that lead it may still come.
     """
 
     def __init__(self, age_max_us: int) -> None:
@@ -64,8 +70,10 @@ class Ring:
         self._bytes = 0
         self.first = 0
         self.newest_sync: int | None = None
+        self.led: int | None = None
         self.has_video = False
         self.trimmed = 0
+        self._leading = LeadingPictures()
 
     @property
     def head(self) -> int:
@@ -89,6 +97,11 @@ class Ring:
             self.newest_sync = None  # it was an audio frame
         if self.starts_here(frame):
             self.newest_sync = number
+        if frame.kind is FrameKind.VIDEO and entry.sample is not None:
+            if self._leading.leads(entry.sample):
+                entry.leads = self.led
+            else:
+                self.led = number if self._leading.may_come else None  # then this is a sync point
         self._trim(entry.arrived_us)
         return number
 
@@ -145,10 +158,10 @@ class _State(Enum):
 class DropQueue:
     """One viewer's cursor into a ring, with the rules above.
 
-    position: the next frame to consider. dropped: frames left out so far; splices: times that video was left out
-    up to a sync point. left_before: what was left out for the viewer between the frame taken last and the one
-    before it. settled: the first frame of which the viewer has not been told, neither by sending it nor so.
-    delay_us: how long the kernel will take to send what the viewer is given. lowered: whether
+    position: the next frame to consider. dropped: frames left out so far, but for those of rule 8; splices: times
+    that video was left out up to a sync point. left_before: what was left out for the viewer between the frame
+    taken last and the one before it. settled: the first frame of which the viewer has not been told, neither by
+    sending it nor so. delay_us: how long the kernel will take to send what the viewer is given. lowered: whether
     somebody who sees more of the viewer has decided that it gets key frames only.
     """
 
@@ -192,7 +205,9 @@ class DropQueue:
     @property
     def caught_up(self) -> bool:
         """Whether it is at the head with nothing left out: the next frame, whichever it is, is wanted."""
-        return self._state is _State.OPEN and self.position == self._ring.head
+        if self._state is not _State.OPEN or self.position != self._ring.head:
+            return False
+        return self._opened_at is None or self._opened_at != self._ring.led
 
     @property
     def waits_for_sync(self) -> bool:
@@ -216,9 +231,12 @@ class DropQueue:
                     self.position += 1
                     continue
                 self._had = None
-            if self._wanted(frame):
+            if self._state is _State.OPEN and entry.leads is not None and entry.leads == self._opened_at:
+                self._leave_out(1, Drop.LEADING)
+            elif self._wanted(frame):
                 return self.position
-            self._leave_out(1, self._why())
+            else:
+                self._leave_out(1, self._why())
             self.position += 1
         return None
 
@@ -288,7 +306,7 @@ class DropQueue:
 
     def _leave_out(self, frames: int, reason: Drop) -> None:
         if self._state is not _State.START:
-            self.dropped += frames
+            self.dropped += 0 if reason is Drop.LEADING else frames
             self._left_out[QUEUE_DROPS.index(reason)] += frames
 
     def _why(self) -> Drop:

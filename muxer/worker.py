@@ -285,17 +285,14 @@ class Worker:
     def _answer_describes(self, source: Source) -> None:
         """Answer as soon as the tracks are known, or the source says that it is down."""
         for payload, output in source.outputs.by_payload.items():
-            sdp = error = ""
-            if source.intake.state == "down":
-                error = source.intake.reason or "the source is down"
-            elif output.error or output.refused:
-                error = output.error or output.refused
-            elif output.stream.muxer is None:
+            down = source.intake.state == "down"
+            error = (source.intake.reason or "the source is down") if down else output.error or output.refused
+            if not error and output.stream.muxer is None:
                 continue
-            elif output.describes:
-                sdp = output.stream.sdp(now_us(), output.epoch)
+            sdp = output.stream.sdp(now_us(), output.epoch) if output.describes and not error else ""
+            unsuited = bool(error) and not down
             for identity, request in output.describes:
-                self._send(identity, Described(request, source.name, sdp, error, payload))
+                self._send(identity, Described(request, source.name, sdp, error, payload, unsuited))
             output.describes.clear()
 
     def _send_frames(self, output: Output) -> None:

@@ -14,6 +14,8 @@ from common.drops import QUEUE_DROPS, UNWANTED, Drop
 from common.messages import FrameMessage
 from server.frame_mark import FrameMark
 
+_LEADING = QUEUE_DROPS.index(Drop.LEADING)
+
 
 class Books:
     """drops: how many frames, by reason; those apart that the viewer's way out knows of."""
@@ -37,7 +39,7 @@ class Books:
         return sum(frames for reason, frames in self.drops.items() if reason not in UNWANTED)
 
     def took(self, last: FrameMark | None, frame: FrameMessage, told: tuple[int, ...], paused: bool) -> int:
-        """The viewer took `frame` behind `last`: how many it was not sent in between.
+        """The viewer took `frame` behind `last`: how many that it may miss it was not sent in between.
 
         told: what its muxer says it left out, in the order of QUEUE_DROPS; empty for nothing. paused: it did not
         read meanwhile, so that this is why.
@@ -62,4 +64,6 @@ class Books:
             unexplained = missing - sum(told)
             if unexplained:
                 self.drops[Drop.LOST] += unexplained
+            if told:
+                missing -= told[_LEADING]
         return missing

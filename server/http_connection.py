@@ -148,7 +148,7 @@ class HttpConnection(Connection):
             case Ask(topic=Topic.STREAM, stream=stream):
                 deadline_us = now_us() + services.config.viewer.source_wait_ms * 1000
                 self._question = services.muxers.describe(
-                    stream, Payload.TS, deadline_us, lambda _, error: self._described(step, error)
+                    stream, Payload.TS, deadline_us, lambda _, *why_not: self._described(step, *why_not)
                 )
 
     def _figures_came(self, status: int, text: bytes, content_type: str = JSON) -> None:
@@ -160,10 +160,10 @@ class HttpConnection(Connection):
             self._dialogue.fail(status, text.decode(), RETRY)
         self._go_on()
 
-    def _described(self, step: Ask, error: str) -> None:
+    def _described(self, step: Ask, error: str, unsuited: bool) -> None:
         self._question = None
         if error:
-            self._dialogue.fail(503, error, RETRY)
+            self._dialogue.fail(415 if unsuited else 503, error, *([] if unsuited else [RETRY]))
         else:
             self.send(self._dialogue.stream_head())
             if not step.head_only and not self.closed:

@@ -34,6 +34,7 @@ _ERRORS = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     413: "Content Too Large",
+    415: "Unsupported Media Type",
     431: "Request Header Fields Too Large",
     501: "Not Implemented",
     503: "Service Unavailable",

@@ -27,7 +27,8 @@ OUTBOX_MAX = 65_536  # messages that a muxer has not taken: some for each of all
 MESSAGES_A_TURN_MAX = 64  # from one muxer, before sockets have their turn again
 TURN_US_MAX = 10_000  # and no longer than this: a frame for a thousand viewers takes some 5 ms
 
-Answer = Callable[[str, str], None]  # sdp, and why there is none; one of them is empty
+# The SDP, and why there is none: one of them is empty; and whether that is what the payload cannot carry.
+Answer = Callable[[str, str, bool], None]
 
 
 class Listener(Protocol):
@@ -162,7 +163,7 @@ class MuxerClient:
             for payload in Payload:
                 question = self._questions.pop((stream, payload), None)
                 for _, answer in question.askers.values() if question is not None else ():
-                    answer("", f"the stream {stream} has been removed")
+                    answer("", f"the stream {stream} has been removed", False)
         for stream in streams:
             link, was = self._links[lines.muxer_of(stream)], self._by_stream.get(stream)
             if was is link:
@@ -199,7 +200,7 @@ class MuxerClient:
         for (stream, payload), question in list(self._questions.items()):
             for request, (deadline_us, answer) in list(question.askers.items()):
                 if now_us >= deadline_us and question.askers.pop(request, None) is not None:
-                    answer("", f"the stream {stream} has not started: its source gives nothing yet")
+                    answer("", f"the stream {stream} has not started: its source gives nothing yet", False)
             if not question.askers:
                 del self._questions[stream, payload]  # whoever asks next asks anew
 
@@ -247,7 +248,7 @@ class MuxerClient:
             if question is not None and question.request == message.request:
                 del self._questions[asked]
                 for _, answer in question.askers.values():
-                    answer(message.sdp, message.error)
+                    answer(message.sdp, message.error, message.unsuited)
         elif isinstance(message, Ended):
             listener.ended(message)
         else:

@@ -37,7 +37,8 @@ class RtspConnection(Connection):
     ) -> None:  # fmt: skip
         super().__init__(services, sock, peer, on_closed, tls)
         host, port = sock.getsockname()[:2]
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        scheme = "rtsp" if tls is None else "rtsps"
+        root = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
         login = None
         if services.accounts is not None:
             login = Login(
@@ -45,7 +46,7 @@ class RtspConnection(Connection):
             )
         self._dialogue = Dialogue(
             services.streams,
-            authority,
+            root,
             services.config.rtsp.session_timeout_s,
             lambda: secrets.token_hex(8),
             peer_host(peer),
@@ -203,10 +204,10 @@ class RtspConnection(Connection):
                 services.log.debug("connection_refused", peer=self.peer, reason=reason)
                 self.finish()
 
-    def _answered(self, sdp: str, error: str) -> None:
+    def _answered(self, sdp: str, error: str, unsuited: bool) -> None:
         self._question = None
         if error:
-            self._dialogue.refused(error)
+            self._dialogue.refused(error, unsuited)
         else:
             self._dialogue.described(sdp)
         self._go_on()

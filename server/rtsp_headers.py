@@ -31,12 +31,12 @@ class Target(NamedTuple):
 
 
 class Url(msgspec.Struct, frozen=True):
-    """A Request-URI. authority: host and port as the client knows us, without user and password.
+    """A Request-URI. root: scheme, host and port as the client knows us, without user and password; or nothing.
 
     path: decoded, without slashes at its ends; "" for the server itself. whole_server: it was `*`.
     """
 
-    authority: str
+    root: str
     path: str
     whole_server: bool = False
 
@@ -58,7 +58,7 @@ class Url(msgspec.Struct, frozen=True):
         return Target(name, payload, track) if name and not parts else None
 
 
-_URL = re.compile(r"(?:rtsp[su]?:)//(?P<authority>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
+_URL = re.compile(r"(?P<scheme>rtsp[su]?)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
 
 
 def parse_url(text: str) -> Url | None:
@@ -68,17 +68,18 @@ def parse_url(text: str) -> Url | None:
     match = _URL.match(text)
     if match is not None:
         authority, path = match["authority"].rpartition("@")[2], match["path"]
+        root = f"{match['scheme'].lower()}://{authority}" if authority else ""
     elif text.startswith("/"):
-        authority, path = "", re.split(r"[?#]", text, maxsplit=1)[0]
+        root, path = "", re.split(r"[?#]", text, maxsplit=1)[0]
     else:
         return None
-    return Url(authority, unquote(path).strip("/"))
+    return Url(root, unquote(path).strip("/"))
 
 
-def base_url(authority: str, path: str) -> str:
-    """The URL that a stream's tracks are relative to: Content-Base. path: as in the client's URL."""
+def base_url(root: str, path: str) -> str:
+    """The URL that a stream's tracks are relative to: Content-Base. root, path: as in the client's URL."""
     name, _, last = path.rpartition("/")
-    return f"rtsp://{authority}/{name if last in TRACKS else path}/"
+    return f"{root}/{name if last in TRACKS else path}/"
 
 
 # ---- the small ones -------------------------------------------------------------------------------------

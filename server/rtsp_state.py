@@ -81,19 +81,19 @@ VALID_METHODS = {
 class Dialogue:
     """One control connection. See the module's docstring.
 
-    streams: the names there are, and the payload of each. authority: how to call ourselves where the client does
-    not. new_session_id: gives identifiers nobody can guess. peer: the client's address. ports: its UDP ports.
-    login: who may have which of the streams; None: everybody all.
+    streams: the names there are, and the payload of each. root: how to call ourselves where the client does not,
+    like `rtsp://h:8554`. new_session_id: gives identifiers nobody can guess. peer: the client's address. ports:
+    its UDP ports. login: who may have which of the streams; None: everybody all.
     """
 
     def __init__(
-        self, streams: Mapping[str, Payload], authority: str, timeout_s: int, new_session_id: Callable[[], str],
+        self, streams: Mapping[str, Payload], root: str, timeout_s: int, new_session_id: Callable[[], str],
         peer: str, ports: Ports, login: Login | None = None,
     ) -> None:  # fmt: skip
         self._streams = streams
         self._peer = peer
         self._ports = ports
-        self._authority = authority
+        self._root = root
         self._timeout_s = timeout_s
         self._new_session_id = new_session_id
         self._login = login
@@ -151,15 +151,16 @@ class Dialogue:
         target = url.target
         assert target is not None
         self._media[target.stream, self._payload(target)] = sdp.count("\nm=")
-        base = base_url(url.authority or self._authority, url.path)
+        base = base_url(url.root or self._root, url.path)
         fields = [("Content-Base", base), ("Content-Type", "application/sdp")]
         self._reply(request, 200, *fields, body=sdp)
 
-    def refused(self, reason: str) -> None:
-        """The other answer: not now, and why."""
+    def refused(self, reason: str, unsuited: bool) -> None:
+        """The other answer: why not now, or (unsuited) not in this payload."""
         assert self._asked is not None
         (request, _), self._asked = self._asked, None
-        self._reply(request, 503, ("Retry-After", "2"), body=f"{reason}\r\n")
+        status, fields = (415, []) if unsuited else (503, [("Retry-After", "2")])
+        self._reply(request, status, ("Content-Type", "text/plain"), *fields, body=f"{reason}\r\n")
 
     # ---- events -----------------------------------------------------------------------------------------
 

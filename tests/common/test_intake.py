@@ -148,3 +148,23 @@ def test_whatever_comes_is_counted_once(said: list[tuple[int, int, bool, str]]) 
     assert (
         passed == intake.samples_used + intake.samples_awaiting_sync + intake.samples_lost + intake.samples_missed
     )
+
+
+def test_behind_a_loss_what_leads_the_sync_point_is_of_no_use() -> None:
+    intake = started(Track(Codec.H265), AUDIO)
+
+    def picture(sequence: int, shown_us: int, sync: bool = False) -> bool:
+        message = SampleMessage(1, sequence, shown_us, sequence, Codec.H265, sync)
+        return intake.sample(message, b"x") is not None
+
+    assert picture(0, 3, sync=True)
+    assert not picture(1, 2), "the first one leans on nothing that there is"
+    assert intake.sample(message(2, Codec.AAC, sync=True), b"x") is not None
+    assert picture(3, 5)
+    assert picture(4, 8, sync=True)
+    assert picture(5, 7), "all before it is there"
+    assert not picture(7, 10), "lost"
+    assert picture(8, 13, sync=True)
+    assert not picture(9, 12)
+    assert picture(10, 14)
+    assert intake.samples_awaiting_sync == 3

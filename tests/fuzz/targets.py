@@ -26,6 +26,7 @@ from server.rtsp_transport import Multicast, Pair, parse_transports
 
 PASSWORD = "none of the inputs knows it: " + base64.b64encode(bytes(range(24))).decode()
 USERS = {"alice": {"password": PASSWORD, "streams": ["*"]}}
+GUARDED = config.from_document({"users": USERS, "auth": {"digest": "both", "basic": "always"}})
 STREAMS = {"cam": Payload.TS, "av": Payload.TS, "ts": Payload.TS, "h264": Payload.NATIVE}
 ANSWERS_MAX = 4  # to a message: a response, and the few steps with it
 
@@ -53,9 +54,7 @@ class FreePorts:
 
 
 def _login(*, protected: bool) -> Login:
-    accounts = Accounts(
-        config.from_document({"users": USERS, "auth": {"digest": "both", "basic": "always"}}), b"x"
-    )
+    accounts = Accounts(GUARDED, b"x")
     return Login(accounts, "192.0.2.1", "scope", lambda: 0, secure=False, protected=protected)
 
 
@@ -77,7 +76,7 @@ def _converse(data: bytes, size: int, guarded: bool) -> list[bytes]:
     ports = FreePorts()
     numbers = count(1)
     login = _login(protected=False) if guarded else None
-    dialogue = Dialogue(STREAMS, "h:8554", 60, lambda: f"id{next(numbers)}", "192.0.2.1", ports, login)
+    dialogue = Dialogue(STREAMS, "rtsp://h:8554", 60, lambda: f"id{next(numbers)}", "192.0.2.1", ports, login)
     playing: set[str] = set()
     replies: list[bytes] = []
     closed = False
@@ -93,7 +92,7 @@ def _converse(data: bytes, size: int, guarded: bool) -> list[bytes]:
                 assert not guarded, "a stream for who does not know the password"
                 assert step.stream in STREAMS
                 if len(replies) % 2:
-                    dialogue.refused("not now")
+                    dialogue.refused("not now", unsuited=len(replies) % 4 == 1)
                 else:
                     dialogue.described("v=0\r\n")
         assert len(dialogue.sessions) <= SESSIONS_MAX

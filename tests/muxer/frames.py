@@ -1,9 +1,11 @@
 """Small frames for tests of what does not look inside them."""
 
 from common.grid import Frame, FrameKind
+from common.sample import Codec, Sample
 from muxer.ring import Entry
 
 NO_COUNTERS = (0, 0, 0, 0)
+LATER_US = 100_000_000
 
 
 def entry(
@@ -23,6 +25,26 @@ def entry(
 def video(at_us: int = 0, sync: bool = False) -> Entry:
     """A picture."""
     return entry(FrameKind.VIDEO, sync, at_us)
+
+
+def led(at_us: int = 0) -> Entry:
+    """A sync point of an open group: pictures that come behind it are shown before it."""
+    return _shown(entry(FrameKind.VIDEO, True, at_us), at_us, LATER_US)
+
+
+def leading(at_us: int = 0) -> Entry:
+    """A picture that is shown before the sync point behind which it comes, if that is `led`."""
+    return _shown(video(at_us), at_us, LATER_US // 2)
+
+
+def trailing(at_us: int = 0) -> Entry:
+    """A picture that is shown behind every sync point before it."""
+    return _shown(video(at_us), at_us, 2 * LATER_US)
+
+
+def _shown(of: Entry, at_us: int, later_us: int) -> Entry:
+    of.sample = Sample(b"", at_us + later_us, Codec.H265, sync=of.frame.sync, decode_time_us=at_us)
+    return of
 
 
 def audio(at_us: int = 0) -> Entry:

@@ -240,6 +240,7 @@ def test_what_was_left_out_is_told_with_the_next_frame_and_again_where_that_did_
     assert (parcel.number, parcel.tickets) == (4, [11])
     assert dict(zip(QUEUE_DROPS, parcel.left_out[11], strict=True)) == {
         Drop.AGE: 2, Drop.QUEUE_FULL: 0, Drop.SYNC: 1, Drop.DISPOSABLE: 0, Drop.LOWERED: 0, Drop.NOT_KEPT: 0,
+            Drop.LEADING: 0,
     }  # fmt: skip
     fanout.refused(parcel)
     fanout.read_start(b"s", start(1, 12, after=0))

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from common.grid import FrameKind
 from muxer import ring as ring_module
 from muxer.ring import START_AGE_MAX_US, DropQueue, Entry, Limits, Ring
-from tests.muxer.frames import audio, entry, video
+from tests.muxer.frames import audio, entry, leading, led, trailing, video
 
 SECOND_US = 1_000_000
 
@@ -22,7 +22,10 @@ def drain(queue: DropQueue) -> list[int]:
 
 
 def fill(ring: Ring, letters: str, at_us: int = 0, step_us: int = 0) -> None:
-    """Append a frame a letter: S a sync picture, v a picture, d a disposable one, a audio, c a clock frame."""
+    """Append a frame a letter: S a sync picture, v a picture, d a disposable one, a audio, c a clock frame.
+
+    O a sync picture of an open group, l one that leads it, t one that does not.
+    """
     for i, letter in enumerate(letters):
         at = at_us + i * step_us
         match letter:
@@ -34,6 +37,12 @@ def fill(ring: Ring, letters: str, at_us: int = 0, step_us: int = 0) -> None:
                 ring.append(entry(at_us=at, disposable=True))
             case "a":
                 ring.append(audio(at))
+            case "O":
+                ring.append(led(at))
+            case "l":
+                ring.append(leading(at))
+            case "t":
+                ring.append(trailing(at))
             case "c":
                 ring.append(entry(FrameKind.CLOCK, False, at))
 
@@ -114,6 +123,45 @@ def test_a_sync_point_of_a_source_that_stood_still_is_no_start() -> None:
     fill(ring, "Sv")
     assert ring.start(START_AGE_MAX_US - 1) == 0
     assert ring.start(START_AGE_MAX_US + 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sent"),
+    [
+        ("OtOlaltl", "t", "Oatlt"),  # behind a picture that does not lead there are none that do
+        ("OtOl", "latOlt", "OatOlt"),  # some come when all has been sent; those of the next sync point are wanted
+        ("O", "llOlt", "OOlt"),
+        ("OltSlt", "", "Slt"),  # a closed group has none
+    ],
+)
+def test_who_starts_at_a_sync_point_is_not_given_what_leads_it(before: str, after: str, sent: str) -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, before)
+    queue = DropQueue(ring, Limits(), 0)
+    taken = drain(queue)
+    for letter in after:
+        was_caught_up = queue.caught_up
+        fill(ring, letter)
+        more = drain(queue)
+        assert more or not was_caught_up, "the next one, whichever it is, is wanted"
+        taken += more
+    assert "".join((before + after)[n] for n in taken) == sent
+    assert (queue.dropped, queue.splices) == (0, 0)
+
+
+def test_a_splice_goes_without_what_leads_its_sync_point_and_so_does_a_second_try() -> None:
+    ring = Ring(age_max_us=SECOND_US)
+    queue = DropQueue(ring, Limits(age_max_us=SECOND_US), 0)
+    fill(ring, "Oltt")
+    assert drain(queue) == [0, 2, 3]
+    fill(ring, "ttOltt", at_us=3 * SECOND_US, step_us=0)
+    queue.enforce(5 * SECOND_US)
+    fill(ring, "Oltt", at_us=5 * SECOND_US)
+    assert drain(queue) == [10, 12, 13]
+    queue.seek(11)
+    assert drain(queue) == [12, 13]
+    queue.seek(10)
+    assert drain(queue) == [10, 12, 13]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +342,7 @@ class DropQueueMachine(RuleBasedStateMachine):
         self.in_flight: list[int] = []
         self.arrived: list[int] = []
 
-    @rule(letters=st.text("Svvvdac", min_size=1, max_size=8), step_us=st.integers(0, 300_000))
+    @rule(letters=st.text("SvvvdacOOllt", min_size=1, max_size=8), step_us=st.integers(0, 300_000))
     def write(self, letters: str, step_us: int) -> None:
         first = self.ring.head
         fill(self.ring, letters, self.now_us, step_us)
@@ -331,17 +379,24 @@ class DropQueueMachine(RuleBasedStateMachine):
         chain = self.arrived + self.in_flight
         assert chain == sorted(set(chain)), "in order, none twice"
         last_video: int | None = None
+        start: int | None = None  # the newest sync point that was reached by a gap
         for number in chain:
             frame = self.kept[number].frame
             if frame.kind is not FrameKind.VIDEO:
                 continue
+            between = range(last_video + 1 if last_video is not None else 0, number)
+            left_out = [self.kept[n] for n in between if n in self.kept]
+            gap = last_video is None or any(
+                e.frame.kind is FrameKind.VIDEO and not e.frame.disposable and e.leads is None for e in left_out
+            )
             if not frame.sync:
                 assert last_video is not None, "a picture before the first sync point"
-                between = range(last_video + 1, number)
-                left_out = [self.kept[n].frame for n in between if n in self.kept]
-                assert not any(f.kind is FrameKind.VIDEO and not f.disposable for f in left_out), (
-                    "a picture after a gap that is no sync point"
+                assert not gap, "a picture after a gap that is no sync point"
+                assert start is None or self.kept[number].leads != start, (
+                    "what leads it leans on what was left out"
                 )
+            elif gap:
+                start = number
             last_video = number
 
 

@@ -69,7 +69,9 @@ def requests(dialogue: dict[str, list[str]]) -> tuple[list[bytes], list[int]]:
 def replay(pieces: list[bytes]) -> tuple[list[tuple[int, str]], list[Step]]:
     """Status and CSeq of each answer to bytes that come in these pieces, and the other steps."""
     numbers = count(1)
-    dialogue = Dialogue(STREAMS, "127.0.0.1:8554", 60, lambda: f"id{next(numbers)}", "127.0.0.1", FreePorts())
+    dialogue = Dialogue(
+        STREAMS, "rtsp://127.0.0.1:8554", 60, lambda: f"id{next(numbers)}", "127.0.0.1", FreePorts()
+    )
     answers: list[tuple[int, str]] = []
     others: list[Step] = []
     for piece in pieces:

@@ -70,7 +70,7 @@ class TestRtsp:
     def dialogue(self) -> Dialogue:
         return Dialogue(
             dict.fromkeys(("cam", "two", "lobby"), Payload.TS),
-            "h",
+            "rtsp://h",
             60,
             lambda: "id",
             "192.0.2.1",

@@ -147,10 +147,10 @@ def test_after_a_silence_all_is_said_again(bench: Bench) -> None:
 
 
 def test_a_question_is_asked_again_of_another_muxer(bench: Bench) -> None:
-    answers: list[tuple[str, str]] = []
+    answers: list[tuple[str, str, bool]] = []
     bench.start_muxer()
     bench.welcome(5)
-    bench.client.describe("cam", Payload.TS, 1 << 60, lambda sdp, error: answers.append((sdp, error)))
+    bench.client.describe("cam", Payload.TS, 1 << 60, lambda *said: answers.append(said))
     asked = bench.heard(Describe)
     assert isinstance(asked, Describe)
     bench.welcome(6)
@@ -159,22 +159,17 @@ def test_a_question_is_asked_again_of_another_muxer(bench: Bench) -> None:
     bench.say(Described(asked.request, "cam", "v=0", ""))
     bench.say(Described(asked.request, "cam", "v=0", ""))
     bench.turn_until(lambda: answers)
-    assert answers == [("v=0", "")]
+    assert answers == [("v=0", "", False)]
 
 
 def test_a_question_has_its_time(bench: Bench) -> None:
-    answers: list[tuple[str, str]] = []
-    bench.client.describe(
-        "two", Payload.TS, bench.now_us + 500_000, lambda sdp, error: answers.append((sdp, error))
-    )
-    cancelled = bench.client.describe(
-        "cam", Payload.TS, bench.now_us, lambda sdp, error: answers.append((sdp, error))
-    )
+    answers: list[tuple[str, str, bool]] = []
+    bench.client.describe("two", Payload.TS, bench.now_us + 500_000, lambda *said: answers.append(said))
+    cancelled = bench.client.describe("cam", Payload.TS, bench.now_us, lambda *said: answers.append(said))
     bench.client.cancel(cancelled)
     bench.turn_until(lambda: answers)
     assert bench.now_us >= 1_500_000
-    [(sdp, error)] = answers
-    assert (sdp, error) == ("", "the stream two has not started: its source gives nothing yet")
+    assert answers == [("", "the stream two has not started: its source gives nothing yet", False)]
 
 
 def test_an_outbox_that_overflows_makes_us_another_server(bench: Bench) -> None:
@@ -219,7 +214,7 @@ def test_streams_have_their_muxer() -> None:
     )  # fmt: skip
     routers = [sockets.frames_out(bench.context, muxer_endpoint(bench.directory, index)) for index in range(3)]
     for name in names:
-        client.describe(name, Payload.TS, 1 << 60, lambda _, __: None)
+        client.describe(name, Payload.TS, 1 << 60, lambda *_: None)
     asked: dict[str, int] = {}
     give_up_s = time.monotonic() + WITHIN_S
     while len(asked) < len(names):
@@ -255,11 +250,11 @@ def test_other_streams_and_muxers_are_taken_on(bench: Bench) -> None:
     bench.start_muxer()
     bench.welcome(5)
     bench.turn_until(lambda: bench.news)
-    answers: list[tuple[str, str]] = []
-    bench.client.describe("two", Payload.TS, bench.now_us + 10**9, lambda sdp, error: answers.append((sdp, error)))
+    answers: list[tuple[str, str, bool]] = []
+    bench.client.describe("two", Payload.TS, bench.now_us + 10**9, lambda *said: answers.append(said))
     names = [f"s{number}" for number in range(20)]
     bench.client.adopt(bench.lines(1), ["cam", *names], bench)
-    assert answers == [("", "the stream two has been removed")]
+    assert answers == [("", "the stream two has been removed", False)]
     bench.client.adopt(bench.lines(2), ["cam", *names], bench)
     moved = [name for name in ("cam", *names) if bench.lines(2).muxer_of(name) == "muxer-1"]
     assert 0 < len(moved) < 20

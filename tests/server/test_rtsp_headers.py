@@ -20,28 +20,32 @@ from server.rtsp_headers import (
 )
 
 URLS = {
-    "rtsp://h/cam": ("h", "cam", "cam"),
-    "rtsp://h:8554/cam/": ("h:8554", "cam", "cam"),
-    "rtsp://h:8554/cam/stream=0": ("h:8554", "cam/stream=0", "cam"),
-    "rtsp://h/cam/stream=0/": ("h", "cam/stream=0", "cam"),
-    "rtsp://h/cam/stream=1": ("h", "cam/stream=1", None),
-    "rtsp://h/cam/more/stream=0": ("h", "cam/more/stream=0", None),
-    "rtsp://h//cam": ("h", "cam", "cam"),
-    "rtsp://user:pass@h/cam": ("h", "cam", "cam"),
-    "rtsp://us@er:p@h/cam": ("h", "cam", "cam"),
-    "RTSP://H/cam": ("H", "cam", "cam"),
-    "rtspu://h/cam": ("h", "cam", "cam"),
-    "rtsps://h/cam": ("h", "cam", "cam"),
-    "rtsp://[::1]:8554/cam": ("[::1]:8554", "cam", "cam"),
-    "rtsp://h/cam?tcp#x": ("h", "cam", "cam"),
-    "rtsp://h/c%61m": ("h", "cam", "cam"),
-    "rtsp://h/a%2Fb": ("h", "a/b", None),
-    "rtsp://h": ("h", "", None),
-    "rtsp://h/": ("h", "", None),
+    "rtsp://h/cam": ("rtsp://h", "cam", "cam"),
+    "rtsp://h:8554/cam/": ("rtsp://h:8554", "cam", "cam"),
+    "rtsp://h:8554/cam/stream=0": ("rtsp://h:8554", "cam/stream=0", "cam"),
+    "rtsp://h/cam/stream=0/": ("rtsp://h", "cam/stream=0", "cam"),
+    "rtsp://h/cam/stream=1": ("rtsp://h", "cam/stream=1", None),
+    "rtsp://h/cam/more/stream=0": ("rtsp://h", "cam/more/stream=0", None),
+    "rtsp://h//cam": ("rtsp://h", "cam", "cam"),
+    "rtsp://user:pass@h/cam": ("rtsp://h", "cam", "cam"),
+    "rtsp://us@er:p@h/cam": ("rtsp://h", "cam", "cam"),
+    "RTSP://H/cam": ("rtsp://H", "cam", "cam"),
+    "rtspu://h/cam": ("rtspu://h", "cam", "cam"),
+    "rtsps://h/cam": ("rtsps://h", "cam", "cam"),
+    "rtsp://[::1]:8554/cam": ("rtsp://[::1]:8554", "cam", "cam"),
+    "rtsp://h/cam?tcp#x": ("rtsp://h", "cam", "cam"),
+    "rtsp://h/c%61m": ("rtsp://h", "cam", "cam"),
+    "rtsp://h/a%2Fb": ("rtsp://h", "a/b", None),
+    "rtsp://h": ("rtsp://h", "", None),
+    "rtsp://h/": ("rtsp://h", "", None),
     "rtsp://": ("", "", None),
     "/cam": ("", "cam", "cam"),
     "/cam/stream=0?x": ("", "cam/stream=0", "cam"),
-    "rtsp://h/stream=0": ("h", "stream=0", "stream=0"),  # of an aggregate that VLC left out: no stream's name
+    "rtsp://h/stream=0": (
+        "rtsp://h",
+        "stream=0",
+        "stream=0",
+    ),  # of an aggregate that VLC left out: no stream's name
     "*": ("", "", None),
 }
 
@@ -50,7 +54,7 @@ URLS = {
 def test_urls(text: str, parts: tuple[str, str, str | None]) -> None:
     url = parse_url(text)
     assert url is not None
-    assert (url.authority, url.path, url.target and url.target.stream) == parts
+    assert (url.root, url.path, url.target and url.target.stream) == parts
     assert url.whole_server is (text == "*")
 
 
@@ -82,7 +86,7 @@ def test_targets(path: str, target: Target | None) -> None:
 
 
 def test_base_url_is_what_the_track_is_relative_to() -> None:
-    assert parse_url(base_url("h:1", "cam") + "stream=0") == Url("h:1", "cam/stream=0")
+    assert parse_url(base_url("rtsps://h:1", "cam") + "stream=0") == Url("rtsps://h:1", "cam/stream=0")
 
 
 RANGES: dict[str, Range | None] = {

@@ -56,7 +56,9 @@ class Client:
     def __init__(self) -> None:
         numbers = count(1)
         self.ports = FreePorts()
-        self.dialogue = Dialogue(STREAMS, "local:8554", 60, lambda: f"id{next(numbers)}", "10.0.0.1", self.ports)
+        self.dialogue = Dialogue(
+            STREAMS, "rtsp://local:8554", 60, lambda: f"id{next(numbers)}", "10.0.0.1", self.ports
+        )
         self.cseq = 0
         self.others: list[Step] = []  # all that is not a reply
 
@@ -159,7 +161,7 @@ def test_tracks_that_there_are_not() -> None:
 
 def test_the_plain_url_gives_the_streams_own_payload() -> None:
     for payload in Payload:
-        dialogue = Dialogue({"cam": payload}, "h", 60, lambda: "id", "10.0.0.1", FreePorts())
+        dialogue = Dialogue({"cam": payload}, "rtsp://h", 60, lambda: "id", "10.0.0.1", FreePorts())
         dialogue.receive(b"DESCRIBE rtsp://h/cam RTSP/1.0\r\nCSeq: 1\r\n\r\n")
         assert dialogue.next_step() == Describe("cam", payload)
 
@@ -273,24 +275,37 @@ def test_content_base_is_the_clients_name_for_us() -> None:
     client = Client()
     base = [
         client.ask("DESCRIBE", url).fields["Content-Base"]
-        for url in ("rtsp://me:pw@[::1]:1/cam/stream=0?x", "rtsp://h/cam/", "/cam")
+        for url in ("rtsp://me:pw@[::1]:1/cam/stream=0?x", "rtsp://h/cam/", "RTSPS://h:322/cam", "/cam")
     ]
-    assert base == ["rtsp://[::1]:1/cam/", "rtsp://h/cam/", "rtsp://local:8554/cam/"]
+    assert base == ["rtsp://[::1]:1/cam/", "rtsp://h/cam/", "rtsps://h:322/cam/", "rtsp://local:8554/cam/"]
 
 
 def test_a_stream_that_has_not_started() -> None:
-    dialogue = Dialogue(STREAMS, "h", 60, lambda: "id", "10.0.0.1", FreePorts())
+    dialogue = Dialogue(STREAMS, "rtsp://h", 60, lambda: "id", "10.0.0.1", FreePorts())
     dialogue.receive(b"DESCRIBE rtsp://h/cam RTSP/1.0\r\nCSeq: 1\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 2\r\n\r\n")
     assert dialogue.next_step() == Describe("cam", Payload.TS)
     assert dialogue.next_step() is None  # the second waits for the first
     assert dialogue.waiting
     assert not dialogue.incomplete
-    dialogue.refused("no source")
+    dialogue.refused("no source", unsuited=False)
     steps = [dialogue.next_step(), dialogue.next_step()]
     answers = [Answer(step.data) for step in steps if isinstance(step, Reply)]
     assert [(answer.status, answer.fields["CSeq"]) for answer in answers] == [(503, "1"), (200, "2")]
     assert answers[0].body == "no source\r\n"
+    assert answers[0].fields["Retry-After"] == "2"
     assert not dialogue.waiting
+
+
+def test_a_payload_that_cannot_carry_the_stream() -> None:
+    dialogue = Dialogue(STREAMS, "rtsp://h", 60, lambda: "id", "10.0.0.1", FreePorts())
+    dialogue.receive(b"DESCRIBE rtsp://h/cam/native RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+    assert dialogue.next_step() == Describe("cam", Payload.NATIVE)
+    dialogue.refused("JPEG of 4096x2160 does not go into RTP", unsuited=True)
+    reply = dialogue.next_step()
+    assert isinstance(reply, Reply)
+    answer = Answer(reply.data)
+    assert (answer.status, answer.body) == (415, "JPEG of 4096x2160 does not go into RTP\r\n")
+    assert "Retry-After" not in answer.fields, "asking again does not help"
 
 
 def test_accept() -> None:

@@ -187,6 +187,13 @@ def test_a_stream_that_has_not_started_is_waited_for(server: ServerProcess, muxe
         answer = client.request("DESCRIBE")
         assert (answer.status, answer.body) == (503, "no such file\r\n")
     assert get(server, "/two.ts")[::2] == (503, b"no such file\n")
+    muxer.failing["two"] = "too large for it"
+    muxer.unsuited.add("two")
+    with RtspClient(server.rtsp("two")) as client:
+        answer = client.request("DESCRIBE")
+        assert (answer.status, answer.body) == (415, "too large for it\r\n")
+        assert "retry-after" not in answer.headers
+    assert get(server, "/two.ts")[::2] == (415, b"too large for it\n")
 
 
 def test_a_question_survives_the_muxer(server: ServerProcess) -> None:

@@ -226,7 +226,10 @@ def test_viewers_over_tls(guarded: Guarded) -> None:
         healthy(guarded.server)
         refused = client.request("DESCRIBE")
         assert (refused.status, refused.headers["www-authenticate"]) == (401, 'Basic realm="framegate"')
-        assert client.request("DESCRIBE", Authorization=RIGHT).status == 200
+        client.url = client.url.replace("rtsp:", "rtsps:")
+        described = client.request("DESCRIBE", Authorization=RIGHT)
+        assert described.status == 200
+        assert described.headers["content-base"] == f"{client.url}/"
         offers = "RTP/AVP;unicast;client_port=40000-40001"
         assert client.request("SETUP", Transport=offers, Authorization=RIGHT).status == 461, "UDP is not encrypted"
         multicast = "RTP/AVP;multicast"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
+from common.drops import QUEUE_DROPS, Drop
 from common.errors import MessageError
 from common.messages import Ended, Forget, ReadStart, ReadStop
 from server.fanout import LOOK_WAITING_US
@@ -109,6 +110,24 @@ def test_what_is_left_out_is_counted_and_the_numbers_go_on(bench: Bench) -> None
     assert viewer.last is not None
     assert viewer.last.age_us == 7_000 - 40_000
     assert bench.counters.frames_dropped == 3
+
+
+def test_what_leads_the_sync_point_that_a_viewer_started_at_is_no_loss(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    frame = bench.source.frame(sync=True)
+    bench.fanout.deliver(frame.addressed(tickets=(ticket,)), frame.data)
+    for _ in range(2):
+        bench.source.frame()
+    frame = bench.source.frame()
+    tally = tuple(2 if reason is Drop.LEADING else 0 for reason in QUEUE_DROPS)
+    told = replace(frame.addressed(tickets=(ticket,), live=(ticket,)), left_out=((ticket, tally),))
+    bench.fanout.deliver(told, frame.data)
+    bench.to_live()
+    peer.read(bench.fanout)
+    assert peer.judge.frames == [(1, 0), (1, 3), (1, 4)]
+    viewer = viewer_of(peer)
+    assert (viewer.books.dropped, viewer.splices, viewer.spliced) == (0, 0, False)
+    assert viewer.books.drops == {Drop.LEADING: 2}
 
 
 def test_audio_between_drops_makes_one_splice(bench: Bench) -> None:

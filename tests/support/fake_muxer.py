@@ -27,6 +27,7 @@ class FakeMuxer:
         self.epoch = epoch
         self.silent: set[str] = set()
         self.failing: dict[str, str] = {}
+        self.unsuited: set[str] = set()
         self.heard: list[Message] = []
         self.models = {
             stream: ModelMuxer(FrameSource(stream, epoch, ssrc=epoch, sequence=epoch * 1000 % 65536), skips)
@@ -104,7 +105,9 @@ class FakeMuxer:
         if isinstance(message, Describe):
             if message.stream not in self.silent:
                 error = self.failing.get(message.stream, "")
-                answer = Described(message.request, message.stream, "" if error else SDP, error)
+                unsuited = message.stream in self.unsuited
+                sdp = "" if error else SDP
+                answer = Described(message.request, message.stream, sdp, error, unsuited=unsuited)
                 self._send(wire.encode(answer))
         elif isinstance(message, ReadStart):
             self.models[message.stream].hear(message)
