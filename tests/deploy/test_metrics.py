@@ -2,7 +2,16 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from common.figures import InstanceFigures, ProcessFigures, StreamFigures, ViewerFigures
+from common.figures import (
+    DeliveryFigures,
+    HistogramFigures,
+    InstanceFigures,
+    PayloadFigures,
+    ProcessFigures,
+    StreamFigures,
+    ViewerFigures,
+)
+from common.histogram import AGE_BOUNDS_S
 from deploy.metrics import exposition
 
 
@@ -61,3 +70,49 @@ def test_names_from_outside_are_quoted() -> None:
         samples(InstanceFigures(streams=[StreamFigures('a"\n\\', "test:")]))["framegate_stream_live", 'a"\n\\']
         == 0
     )
+
+
+def test_what_was_sent_and_what_was_not() -> None:
+    delivery = DeliveryFigures(
+        "door", "ts", "http-ts", 1, 2, 110, 100, 5000, {"age": 7, "sync": 3}, process="server-0"
+    )
+    found = samples(InstanceFigures(deliveries=[delivery]))
+    where = "ts", "server-0", "door", "http-ts"
+    assert found["framegate_frames_due_total", *where] == 110
+    assert found["framegate_frames_sent_total", *where] == 100
+    assert found["framegate_bytes_sent_total", *where] == 5000
+    dropped = {key[3]: value for key, value in found.items() if key[0] == "framegate_frames_dropped_total"}
+    assert dropped == {"age": 7, "sync": 3}
+
+
+def test_histograms_add_their_buckets_up() -> None:
+    counts = [0] * (len(AGE_BOUNDS_S) + 1)
+    counts[0], counts[3], counts[-1] = 5, 2, 1
+    labels = {"stream": "door", "payload": "ts", "way": "live"}
+    figures = [
+        HistogramFigures("frame_age_seconds", counts, 12_500_000, labels, "server-0"),
+        HistogramFigures("send_seconds", [1], 5, {}, "server-0"),  # of another version: it has other buckets
+    ]
+    text = exposition(InstanceFigures(histograms=figures)).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    found = {
+        (each.name, each.labels.get("le")): each.value for each in families["framegate_frame_age_seconds"].samples
+    }
+    name = "framegate_frame_age_seconds"
+    assert found[f"{name}_bucket", "0.005"] == 5
+    assert found[f"{name}_bucket", "0.02"] == 5
+    assert found[f"{name}_bucket", "0.03"] == 7
+    assert found[f"{name}_bucket", "10.0"] == 7
+    assert found[f"{name}_bucket", "+Inf"] == 8
+    assert (found[f"{name}_count", None], found[f"{name}_sum", None]) == (8, 12.5)
+    assert families["framegate_send_seconds"].samples == []
+
+
+def test_samples_that_came_and_were_of_no_use() -> None:
+    stream = StreamFigures(
+        "door", "test:", samples_known=3, payloads=[PayloadFigures("native", 1, 50, samples_refused=2)]
+    )
+    found = samples(InstanceFigures(streams=[stream]))
+    assert found["framegate_stream_samples_dropped_total", "known", "door"] == 3
+    assert found["framegate_payload_frames_total", "native", "door"] == 50
+    assert found["framegate_payload_samples_refused_total", "native", "door"] == 2
