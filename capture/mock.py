@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from capture.demux import MediaFile
+from capture.file_reel import FileReel
 from capture.file_tracks import FileSample
 from capture.jpeg_track import JpegTrack
 from capture.known_tracks import KnownTracks
@@ -43,7 +43,7 @@ class MockSource:
         self._now_us, self._sleep_s = now_us, sleep_s
         self._path = str(Path(spec.path).expanduser())
         self._settings = settings
-        self._file: MediaFile | None = None
+        self._reel: FileReel | None = None
         self._samples: Iterator[FileSample] = iter(())
         self._timeline = Timeline(0, 0)
         self._ahead: list[tuple[int, int, Placed, FileSample]] = []  # heap, by decoding time
@@ -64,7 +64,7 @@ class MockSource:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        damaged = self._damaged + self._jpeg.damaged + (self._file.damaged if self._file is not None else 0)
+        damaged = self._damaged + self._jpeg.damaged + (self._reel.damaged if self._reel is not None else 0)
         return {
             "damaged": damaged,
             "dropped_raw": self._jpeg.dropped,
@@ -78,11 +78,11 @@ class MockSource:
         return self._notes
 
     def open(self) -> None:
-        file = self._file = MediaFile(self._path)
+        reel = self._reel = FileReel(self._path)
         try:
-            self._notes = file.notes
-            self._samples = file.samples()
-            head = _head(self._samples, file.tracks_count)
+            self._notes = reel.notes
+            self._samples = reel.next_pass()
+            head = _head(self._samples, reel.tracks_count)
             if not head:
                 raise SourceError(f"{self._path}: no whole sample in it")
         except BaseException:
@@ -130,10 +130,10 @@ class MockSource:
         self._jpeg.request_key_frame()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._damaged += self._file.damaged
-            self._file.close()
-            self._file = None
+        if self._reel is not None:
+            self._reel.close()
+            self._damaged += self._reel.damaged
+            self._reel = None
         self._jpeg.close()
         self._ahead.clear()
         self._ready.clear()
@@ -164,12 +164,8 @@ class MockSource:
         self._in_pass = set()
         self._timeline.next_pass()
         self._loops += 1
-        assert self._file is not None
-        self._damaged += self._file.damaged
-        self._file.close()
-        self._file = None
-        self._file = MediaFile(self._path)
-        self._samples = self._file.samples()
+        assert self._reel is not None
+        self._samples = self._reel.next_pass()
 
     def _place(self, sample: FileSample) -> None:
         placed = self._timeline.place(sample.track.audio, *sample.stamp)
