@@ -329,14 +329,16 @@ class Outcome(Message, frozen=True, tag=48):
 class TunnelEnd(Message, frozen=True, tag=60):
     """One of the two HTTP connections of an RTSP tunnel, for the process in which both are to meet.
 
-    Its descriptor comes with it (SCM_RIGHTS). post: it is the POST, and data what has come behind its head. peer:
-    "address:port" of the client.
+    Its descriptor comes with it (SCM_RIGHTS). post: it is the POST, and data what has come behind its head.
+    peer: "address:port" of the client. secure: it is encrypted and cannot leave its process; the descriptor is of
+    what it says, and goes to all processes, of which one knows the cookie.
     """
 
     post: bool
     cookie: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     peer: Text
     data: Annotated[bytes, msgspec.Meta(max_length=TUNNEL_BYTES_MAX)]
+    secure: bool = False
 
 
 AnyMessage = (

@@ -74,7 +74,7 @@ class Services:
 class TunnelEnds(Protocol):
     """What becomes of connections that are parts of RTSP tunnels: `tunnels.Tunnels`, there before any comes."""
 
-    def end_came(self, end: TunnelEnd, sock: socket.socket) -> None:
+    def end_came(self, end: TunnelEnd, sock: socket.socket, tls: TlsChannel | None) -> None:
         """A GET or a POST came in here."""
 
     def http_came(self, sock: socket.socket, peer: str, data: bytes) -> None:

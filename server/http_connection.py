@@ -13,13 +13,12 @@ from server.connections import REQUEST_US_MAX, Connection, Services
 from server.frame_buffers import Framing
 from server.http_requests import Ask, Close, HttpDialogue, Send, Step, Topic, Tunnel, index_page
 from server.limits import peer_host
-from server.tls import TlsChannel
+from server.tls import TlsChannel, TlsOutlet
 from server.viewers import Viewer
 
 JSON = "application/json"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus' text format
 RETRY = ("Retry-After", "2")
-NO_TUNNEL = b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"  # `server.tunnels`
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
 
 
@@ -130,12 +129,9 @@ class HttpConnection(Connection):
             case Close():
                 self.finish()
             case Tunnel(post, cookie, data):
-                if self.secure:
-                    self.send(NO_TUNNEL)
-                    self.finish()
-                else:
-                    end = TunnelEnd(post, cookie, self.peer, data)
-                    services.tunnels.end_came(end, self.give_away())
+                tls = self.outlet.channel if isinstance(self.outlet, TlsOutlet) else None
+                end = TunnelEnd(post, cookie, self.peer, data, tls is not None)
+                services.tunnels.end_came(end, self.give_away(), tls)
             case Ask(topic=Topic.HEALTH):
                 up, muxers = services.muxers.up, services.muxers.muxers
                 status = "ok" if up else "no muxer answers"

@@ -78,7 +78,7 @@ GOLDEN = [
     (Drain(), "9202 91 2e"),
     (Order(1, "scale", "server", 4), "9202 96 2f 01 a57363616c65 a6736572766572 04 c2"),
     (Outcome(1, 78, "no"), "9202 94 30 01 4e a26e6f"),
-    (TunnelEnd(True, "c", "h:1", b"T1A="), "9202 95 3c c3 a163 a3683a31 c4045431413d"),
+    (TunnelEnd(True, "c", "h:1", b"T1A="), "9202 96 3c c3 a163 a3683a31 c4045431413d c2"),
 ]  # fmt: skip
 
 

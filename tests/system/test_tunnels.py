@@ -3,11 +3,14 @@
 import base64
 import re
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support import players
+from tests.support.certificates import free_port, issue
 from tests.support.instance import Instance
 from tests.support.rtsp_client import RtspClient
 from tests.support.wait import until
@@ -24,11 +27,14 @@ def instance() -> Iterator[Instance]:
 
 
 class Tunnel(RtspClient):
-    """An RTSP client that hears by a GET and says by a POST."""
+    """An RTSP client that hears by a GET and says by a POST; tls: both encrypted."""
 
-    def __init__(self, url: str, cookie: str, post: bool = True) -> None:
+    def __init__(self, url: str, cookie: str, post: bool = True, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(url)
         self.cookie = cookie
+        self._tls = tls
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.socket.sendall(self._head("GET"))
         while not self._buffer.endswith(b"\r\n\r\n"):
             self._buffer += self.socket.recv(1)
@@ -39,6 +45,8 @@ class Tunnel(RtspClient):
     def post(self) -> None:
         """Make the other connection; perhaps in place of one before."""
         self.said = socket.create_connection(self.socket.getpeername(), timeout=10)
+        if self._tls is not None:
+            self.said = self._tls.wrap_socket(self.said, server_hostname="127.0.0.1")
         self.said.sendall(self._head("POST") + b"\r\n")
 
     def _head(self, method: str) -> bytes:
@@ -112,6 +120,73 @@ def test_http_on_the_rtsp_port_is_http(instance: Instance) -> None:
         client.socket.sendall(b"GE")
         client.socket.sendall(b"T /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
         assert client.socket.recv(1000).startswith(b"HTTP/1.1 200 OK")
+
+
+class Secure:
+    """An instance with TLS."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "cert.pem"
+        self.tls = issue(self.file)
+        self.port = free_port()
+        config = f'[http]\ntls_port = {self.port}\n[tls]\ncertificate = "{self.file}"\n'
+        self.instance = Instance("test=test:size=160x128,fps=25", config=config, servers=SERVERS)
+        self.url = f"rtsp://127.0.0.1:{self.port}/test"
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    made = Secure(tmp_path_factory.mktemp("tls"))
+    with made.instance as running:
+        running.wait_live("test")
+        yield made
+
+
+def test_encrypted_tunnels_wherever_their_connections_come_in(secure: Secure) -> None:
+    for number in range(8):
+        with Tunnel(secure.url, f"secure-{number}", tls=secure.tls) as client:
+            client.start()
+            assert {client.next_packet().channel for _ in range(60)} <= {0, 1}
+            client.said.close()
+            client.post()
+            client.teardown()
+    until(lambda: counter(secure.instance, "tunnels") >= 8, 10, "tunnels to be counted")
+    assert counter(secure.instance, "tunnel_ends_handed_over") >= 1
+    until(lambda: counter(secure.instance, "connections") == 0, 10, "nothing to be left of them")
+
+
+def test_an_encrypted_tunnel_is_heard_by_encrypted_connections_only(secure: Secure) -> None:
+    [plain] = re.findall(r":(\d+)/", secure.instance.http("test"))
+    with Tunnel(secure.url, "mine", tls=secure.tls) as client:
+        for cookie, port, tls in (("mine", int(plain), None), ("other", secure.port, secure.tls)):
+            said = socket.create_connection(("127.0.0.1", port), timeout=10)
+            with tls.wrap_socket(said, server_hostname="127.0.0.1") if tls is not None else said as stranger:
+                stranger.sendall(f"POST / HTTP/1.0\r\nx-sessioncookie: {cookie}\r\n\r\n".encode())
+                assert stranger.recv(100).startswith(b"HTTP/1.0 404 "), (cookie, port)
+        assert client.request("OPTIONS", "*").status == 200
+        client.said.sendall(b"?!?!")
+        assert client.socket.recv(1) == b""
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("client", ["ffmpeg", "gstreamer"])
+def test_clients_over_https(secure: Secure, client: str) -> None:
+    """More than once: their two connections come in anywhere."""
+    players.need("ffmpeg" if client == "ffmpeg" else "gst-launch-1.0")
+    for _ in range(3):
+        if client == "ffmpeg":
+            ffmpeg = (
+                f"ffmpeg -v warning -xerror -rtsp_transport https -i {secure.url} -frames:v {PICTURES} -f null -"
+            )
+            played = players.run(ffmpeg)
+            assert (played.code, played.err) == (0, "")
+        else:
+            url = secure.url.replace("rtsp:", "rtspsh:")
+            played = players.run(
+                f"gst-launch-1.0 -q rtspsrc tls-validation-flags=0 location={url} ! rtpmp2tdepay ! tsdemux "
+                f"! h264parse ! avdec_h264 ! fakesink num-buffers={PICTURES}"
+            )
+            assert played.code == 0, played.err[-2000:]
 
 
 @pytest.mark.interop
