@@ -26,6 +26,10 @@ class MessageError(FramegateError):
     """A message from another process is malformed or of another version. Counted and refused."""
 
 
+class VersionError(MessageError):
+    """A message in another version of the protocol: nothing from there can be understood."""
+
+
 class MediaError(FramegateError):
     """A sample or packet cannot be carried (codec, size, time). The caller's fault, named."""
 

@@ -2,8 +2,8 @@
 
 The hosts that may connect are known by their public keys: a thread of pyzmq's answers libzmq's questions about
 them (ZAP, rfc.zeromq.org/spec/27). A line that does not stand says why, once: the peer is away, is another one
-than was expected, or does not let us in. libzmq gives a line up for good that was not let in; here it is tried
-again, for keys are often set on one host after the other.
+than was expected, or does not let us in. libzmq gives a line up for good that was not let in, or met with what is
+no ZeroMQ; here it is tried again, for keys are often set on one host after the other, and ports change hands.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from common.lines import Far
 from common.logs import Logger
 
 LOOK_INTERVAL_US = 100_000
-RETRY_US = 3_000_000  # a line that was not let in
+RETRY_US = 4_000_000  # a line that is down, and of which nothing has been heard for so long
 STRANGERS_LOGGED_MAX = 100  # keys; what is refused beyond is counted only
 
 
@@ -52,7 +52,7 @@ class _Line:
         self.far = far
         self.progress = sockets.Progress(socket)
         self.fault: str | None = None  # as said last; empty while it stands
-        self.retry_us: int | None = None
+        self.seen_us = 0  # when something was heard of it
 
 
 class FarLines:
@@ -94,11 +94,10 @@ class FarLines:
         self._look_us = now_us + LOOK_INTERVAL_US
         for line in self._lines:
             for fault in line.progress.faults():
-                if fault == sockets.NOT_LET_IN:
-                    line.retry_us = now_us + RETRY_US
+                line.seen_us = now_us
                 self._note(line, fault)
-            if line.retry_us is not None and now_us >= line.retry_us:
-                line.retry_us = None
+            if line.fault != "" and now_us - line.seen_us >= RETRY_US:
+                line.seen_us = now_us
                 sockets.connect_again(line.socket, line.far.endpoint)
 
     def close(self) -> None:

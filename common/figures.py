@@ -66,6 +66,7 @@ class StreamFigures(msgspec.Struct):
     samples_in: int = 0
     samples_lost: int = 0
     state: str = "waiting"  # waiting: no sample yet | live | down: the source said so | slate: down, and shown so
+    # elsewhere: its muxer is on another host
     reason: str = ""
     samples_missed: int = 0
     samples_unannounced: int = 0

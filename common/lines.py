@@ -82,6 +82,11 @@ class Lines:
         """Whether the stream's source is on another host."""
         return self._config.streams[stream].host not in ("", self._config.here)
 
+    def muxes_elsewhere(self, stream: str) -> bool:
+        """Whether the muxer that has the stream is on another host."""
+        host, slash, _ = self.muxer_of(stream).rpartition("/")
+        return bool(slash) and host != self._config.here
+
     def samples_out(self, stream: str) -> list[End]:
         """Where the capture of a stream of this host listens."""
         ends: list[End] = [capture_endpoint(self._config.runtime_dir, stream)]

@@ -10,7 +10,7 @@ from typing import get_args
 import msgpack
 import msgspec
 
-from common.errors import MessageError
+from common.errors import MessageError, VersionError
 from common.messages import VERSION, AnyMessage, FrameMessage, Message, SampleMessage
 from common.sample import SAMPLE_BYTES_MAX
 
@@ -56,8 +56,12 @@ def _message(header: Buffer) -> AnyMessage:
     if not isinstance(read, list) or len(read) != 2:
         raise MessageError("the header is no array of version and message")
     version, fields = read
+    if type(version) is not int:
+        raise MessageError("the version is no number")
     if version != VERSION:
-        raise MessageError(f"version {version!r} of the protocol, this process speaks {VERSION}")
+        raise VersionError(
+            f"version {version} of the protocol, this process speaks {VERSION}: run one framegate on all hosts"
+        )
     tag = fields[0] if isinstance(fields, list) and fields else None
     kind = _BY_TAG.get(tag) if type(tag) is int else None
     if kind is None:

@@ -102,7 +102,8 @@ def _streams(streams: list[StreamFigures]) -> Iterator[Metric]:
     labels = ["stream", "payload"]
     frames = CounterMetricFamily("framegate_payload_frames", "Frames made", labels=labels)
     refused = CounterMetricFamily("framegate_payload_samples_refused", "Samples not made into one", labels=labels)
-    for stream in streams:
+    here = [stream for stream in streams if stream.state != "elsewhere"]
+    for stream in here:
         live.add_metric([stream.name], float(stream.state == "live"))
         samples.add_metric([stream.name], stream.samples_in)
         lost.add_metric([stream.name], stream.samples_lost)
@@ -114,7 +115,7 @@ def _streams(streams: list[StreamFigures]) -> Iterator[Metric]:
     yield from (live, samples, lost, dropped, frames, refused)
     for field, text in _STREAM.items():
         gauge = GaugeMetricFamily(f"framegate_stream_{field}", text, labels=["stream"])
-        for stream in streams:
+        for stream in streams if field == "viewers" else here:
             gauge.add_metric([stream.name], getattr(stream, field))
         yield gauge
 

@@ -16,6 +16,7 @@ from common.figures import (
     StreamFigures,
     ViewerFigures,
 )
+from common.lines import Lines
 from common.source_spec import without_secrets
 
 METER_INTERVAL_US = 1_000_000  # CPU shares over less than this are noise
@@ -87,8 +88,11 @@ def merge(
     for viewer in viewers:
         watching[viewer.stream] = watching.get(viewer.stream, 0) + 1
     streams = []
+    lines = Lines(config)
     for name, setting in config.streams.items():
         stream = reported.get(name) or StreamFigures(name=name, source=without_secrets(setting.source))
+        if lines.muxes_elsewhere(name):
+            stream.state, stream.reason = "elsewhere", f"see {lines.muxer_of(name)}"
         changes: dict[str, object] = {"viewers": watching.get(name, 0)}
         if name in failed:
             changes |= {"state": "down", "reason": failed[name]}

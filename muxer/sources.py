@@ -9,7 +9,7 @@ from common.clock import now_us
 from common.config import Viewer
 from common.figures import StreamFigures
 from common.intake import Intake
-from common.lines import End
+from common.lines import End, Far
 from common.poller import READ, Handler, Poller
 from common.role import Role
 from common.sample import Payload
@@ -41,6 +41,11 @@ class Source(msgspec.Struct):
         """The line to its capture, once it is connected."""
         assert self._socket is not None
         return self._socket
+
+    @property
+    def is_far(self) -> bool:
+        """Whether its samples have times of another host."""
+        return isinstance(self.end, Far)
 
     def connect(self, end: End, role: Role, poller: Poller, may_read: Handler) -> None:
         """Have a line to the capture at this end."""

@@ -16,7 +16,7 @@ import zmq
 from common import sockets, wire
 from common.clock import now_us
 from common.config import Config
-from common.errors import MessageError, SettingsError
+from common.errors import MessageError, SettingsError, VersionError
 from common.figures import RoleFigures
 from common.intake import arrival_us
 from common.messages import (
@@ -35,6 +35,7 @@ from common.messages import (
     Welcome,
 )
 from common.poller import READ, Poller, wake
+from common.refusals import Refusals
 from common.role import Role
 from common.sample import Payload
 from common.source_spec import without_secrets
@@ -64,6 +65,7 @@ class Worker:
         self._role = role
         self._epoch = secrets.randbits(62)
         self._counters: Counter[str] = Counter()
+        self._refusals = Refusals(role.log)
         self._heard_us: dict[bytes, int] = {}  # servers, by identity
         self._touched: dict[str, None] = {}  # streams that may have something to send, in order
         self._clocks = ClockRounds(self._next_tick_us)
@@ -168,14 +170,16 @@ class Worker:
                 message, media = wire.decode(frames)
                 self._take(source, message, media)
             except MessageError as error:
-                self._refuse("capture", error)
+                self._refusals.note(f"capture-{source.name}", error)
+                if isinstance(error, VersionError):
+                    self._take(source, SourceState(False, f"its capture speaks {error}"), b"")
 
     def _take(self, source: Source, message: Message, media: wire.Buffer) -> None:
         match message:
             case SampleMessage():
                 sample = source.intake.sample(message, bytes(media))
                 if sample is not None:
-                    at_us = arrival_us(message, sample, now_us())
+                    at_us = now_us() if source.is_far else arrival_us(message, sample, now_us())
                     for error in source.outputs.write(sample, at_us, (message.epoch, message.sequence)):
                         self._counters["samples_refused"] += 1
                         self._note_error(source, error)
@@ -226,7 +230,9 @@ class Worker:
                 message, _ = wire.decode(frames)
                 self._serve(identity, message)
             except MessageError as error:
-                self._refuse("server", error)
+                self._refusals.note("a server", error)
+                if isinstance(error, VersionError):
+                    self._send(identity, Welcome(self._role.name, self._epoch))  # by which it knows our version
         return True
 
     def _serve(self, identity: bytes, message: Message) -> None:
@@ -358,13 +364,9 @@ class Worker:
                 source.outputs.clear()
             self._tell_capture(source, [SUBSCRIBE if wanted else UNSUBSCRIBE])
 
-    def _refuse(self, sender: str, error: MessageError) -> None:
-        self._counters["messages_refused"] += 1
-        self._role.log.debug("message_refused", sender=sender, reason=str(error))
-
     def _figures(self) -> RoleFigures:
         now = now_us()
         return RoleFigures(
-            counters=dict(self._counters),
+            counters={**self._counters, **self._refusals.counters},
             streams=[s.figures(now) for s in self._sources.values() if s.leaving_us is None],
         )

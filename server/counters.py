@@ -62,6 +62,5 @@ class Counters(msgspec.Struct):
     udp_errors: int = 0
     udp_unsegmented: int = 0
     udp_ignored: int = 0
-    messages_refused: int = 0
     muxer_restarts: int = 0
     muxer_outbox_overflows: int = 0

@@ -43,13 +43,11 @@ class Fanout:
     """
 
     def __init__(
-        self, name: str, streams: Iterable[str], send: Callable[[str, Message], None],
+        self, name: str, streams: Collection[str], send: Callable[[str, Message], None],
         counters: Counters, clock: Callable[[], int], age_max_us: int,
-        open_interval_us: int = OPEN_INTERVAL_US,
+        open_interval_us: int = OPEN_INTERVAL_US, is_far: Callable[[str], bool] = lambda _: False,
     ) -> None:  # fmt: skip
-        self.streams = {
-            (stream, payload): LiveStream(stream, payload) for stream in streams for payload in Payload
-        }
+        self.streams: dict[tuple[str, Payload], LiveStream] = {}
         self._name = name
         self._send = send
         self._counters = counters
@@ -63,6 +61,7 @@ class Fanout:
         self._open_us = self._look_us = 0
         self.send_times = Histogram(SEND_BOUNDS_S)
         self.ledger = Ledger()
+        self.adopt(streams, is_far)
 
     @property
     def due_us(self) -> int:
@@ -122,8 +121,11 @@ class Fanout:
 
     # ---- what muxers say --------------------------------------------------------------------------------
 
-    def adopt(self, streams: Collection[str]) -> None:
-        """There are other streams; the viewers of one that has gone are told that it is over."""
+    def adopt(self, streams: Collection[str], is_far: Callable[[str], bool] = lambda _: False) -> None:
+        """There are other streams; the viewers of one that has gone are told that it is over.
+
+        is_far: whether a stream's source is on another host, with a clock of its own.
+        """
         for name, payload in [key for key in self.streams if key[0] not in streams]:
             for viewer in list(self.streams[name, payload].viewers):
                 viewer.owner.ended(viewer, "the stream has been removed")
@@ -131,7 +133,7 @@ class Fanout:
             self.ledger.forget(name)
         for key in [(name, payload) for name in streams for payload in Payload]:
             if key not in self.streams:
-                self.streams[key] = LiveStream(*key)
+                self.streams[key] = LiveStream(*key, is_far=is_far(key[0]))
 
     def moves(self, stream: str) -> None:
         """The stream is to have another muxer: the one that has it still can forget its viewers."""
@@ -166,7 +168,7 @@ class Fanout:
         if stream.rate.note(frame.epoch, frame.number, frame.time_us, len(data)):
             for one in stream.viewers:
                 self._queues.fit(one)
-        mark = FrameMark(frame, len(data), self._clock())
+        mark = stream.mark(frame, len(data), self._clock())
         stream.note_newest(mark)
         buffers = FrameBuffers(frame, data)
         broken: list[tuple[Viewer, OSError]] = []

@@ -6,16 +6,17 @@ from common.messages import FrameMessage
 
 class FrameMark(Mark):
     """epoch, number: the frame's, as ReadStart and ReadStop name it. came_us: when it came here.
-    sample: as in FrameMessage."""
+    born_us: its time, on this host's clock. sample: as in FrameMessage."""
 
-    __slots__ = ("came_us", "epoch", "number", "sample")
+    __slots__ = ("born_us", "came_us", "epoch", "number", "sample")
 
-    def __init__(self, frame: FrameMessage, size: int, now_us: int) -> None:
+    def __init__(self, frame: FrameMessage, size: int, now_us: int, born_us: int | None = None) -> None:
         super().__init__(frame, size)
         self.epoch = frame.epoch
         self.number = frame.number
         self.sample = frame.sample
         self.came_us = now_us
+        self.born_us = frame.time_us if born_us is None else born_us
 
     def is_resumed_by(self, frame: FrameMessage) -> bool:
         """Whether `frame`, of another muxer, holds the next sample."""
@@ -37,4 +38,4 @@ class FrameMark(Mark):
     @property
     def age_us(self) -> int:
         """How old it was when it came here."""
-        return self.came_us - self.time_us
+        return self.came_us - self.born_us

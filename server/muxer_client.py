@@ -13,11 +13,12 @@ from typing import Protocol
 import zmq
 
 from common import sockets, wire
-from common.errors import MessageError
+from common.errors import MessageError, VersionError
 from common.lines import End, Lines
 from common.logs import Logger
 from common.messages import Describe, Described, Ended, FrameMessage, Hello, Message, Welcome
 from common.poller import READ, Poller, wake
+from common.refusals import Refusals
 from common.sample import Payload
 from server.counters import Counters
 
@@ -70,6 +71,7 @@ class _Link:
         self.outbox: deque[list[wire.Buffer]] = deque()
         self.empty = False  # nothing had come when it was last looked at, and nothing was sent since
         self.epoch: int | None = None
+        self.fault = ""  # why nothing can come of it
         self.heard_us: int | None = None  # the newest Welcome; None: none on this socket
 
 
@@ -95,6 +97,7 @@ class MuxerClient:
         self._context = context
         self._poller = poller
         self._watcher = watcher
+        self.refusals = Refusals(log)
         self._name = name
         self._counters = counters
         self._log = log
@@ -200,9 +203,18 @@ class MuxerClient:
         for (stream, payload), question in list(self._questions.items()):
             for request, (deadline_us, answer) in list(question.askers.items()):
                 if now_us >= deadline_us and question.askers.pop(request, None) is not None:
-                    answer("", f"the stream {stream} has not started: its source gives nothing yet", False)
+                    answer("", self._why_nothing(stream, now_us), False)
             if not question.askers:
                 del self._questions[stream, payload]  # whoever asks next asks anew
+
+    def _why_nothing(self, stream: str, now_us: int) -> str:
+        """Why a question has had no answer."""
+        link = self._by_stream[stream]
+        if link.fault:
+            return link.fault
+        if link.heard_us is None or now_us - link.heard_us >= SILENCE_US:
+            return f"the muxer of the stream {stream}, {link.name}, does not answer"
+        return f"the stream {stream} has not started: its source gives nothing yet"
 
     def drain(self, listener: Listener) -> bool:
         """Handle what has come, up to MESSAGES_A_TURN_MAX or TURN_US_MAX a muxer; whether there may be more."""
@@ -221,8 +233,7 @@ class MuxerClient:
                     message, media = wire.decode(frames)
                     self._handle(link, message, media, listener)
                 except MessageError as error:
-                    self._counters.messages_refused += 1
-                    self._log.debug("message_refused", muxer=link.name, reason=str(error))
+                    self._refuse(link, error)
                 if self._clock() >= until_us:
                     break
         return not all(link.empty for link in self._links.values())
@@ -254,6 +265,18 @@ class MuxerClient:
         else:
             raise MessageError(f"{type(message).__name__} is not for a server")
 
+    def _refuse(self, link: _Link, error: MessageError) -> None:
+        self.refusals.note(link.name, error)
+        if isinstance(error, VersionError):
+            link.fault = f"its muxer {link.name} speaks {error}"
+            for question in self._questions_to(link):
+                for _, answer in question.askers.values():
+                    answer("", link.fault, False)
+                question.askers.clear()
+
+    def _questions_to(self, link: _Link) -> list[_Question]:
+        return [question for (stream, _), question in self._questions.items() if self._by_stream[stream] is link]
+
     def _welcome(self, link: _Link, message: Welcome, listener: Listener) -> None:
         now_us = self._clock()
         replaced = message.epoch != link.epoch
@@ -262,6 +285,7 @@ class MuxerClient:
             self._counters.muxer_restarts += 1
             self._log.info("muxer_replaced", muxer=message.muxer, viewers_of=len(link.streams))
         link.epoch = message.epoch
+        link.fault = ""
         link.heard_us = now_us
         if replaced or silent:
             listener.muxer_is_new(link.streams, replaced)

@@ -9,7 +9,7 @@ from server.rtcp import goodbye, ntp_time, sender_report
 from server.viewers import Viewer
 
 INTERVAL_US = 5_000_000  # RFC 3550 6.2: the recommended minimum
-AGE_MAX_US = 10_000_000  # a frame older than this was timed on another host's clock
+AGE_MAX_US = 10_000_000  # a frame older than this has times of its own
 
 
 class SenderReports:
@@ -63,7 +63,7 @@ class SenderReports:
         """
         last = viewer.last
         assert last is not None
-        passed_us = self._clock() - last.time_us  # since the frame, for the wall clock goes on
+        passed_us = self._clock() - last.born_us  # since the frame, for the wall clock goes on
         if not 0 <= passed_us < AGE_MAX_US:
             passed_us = 0
         ntp = ntp_time(self._wall())

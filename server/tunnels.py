@@ -128,8 +128,7 @@ class Tunnels:
                 if not isinstance(message, TunnelEnd) or len(ends) != 1:
                     raise MessageError(f"{type(message).__name__} with {len(ends)} descriptors")
             except MessageError as error:
-                self._services.counters.messages_refused += 1
-                self._services.log.debug("message_refused", sender="server", reason=str(error))
+                self._services.muxers.refusals.note("a server", error)
                 for end in ends:
                     end.close()
             else:

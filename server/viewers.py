@@ -9,8 +9,10 @@ from typing import Protocol
 from common.drops import Drop
 from common.header_numbers import NONE, Offset
 from common.histogram import AGE_BOUNDS_S, Histogram
+from common.messages import FrameMessage
 from common.sample import TRACKS_MAX, Payload
 from server.books import Books
+from server.far_clock import FarClock
 from server.flow import Flow, Gate, Position, Resume
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
@@ -75,17 +77,18 @@ class Lane:
 class LiveStream:
     """One stream's viewers on this server, of one payload.
 
-    previous: the frame that all in lanes took last. newest: of all that have come, for whomever. live_ages,
-    catching_up_ages: of what has been sent.
+    clock: of its source's host, where that is another one. previous: the frame that all in lanes took last.
+    newest: of all that have come, for whomever. live_ages, catching_up_ages: of what has been sent.
     """
 
     __slots__ = (
-        "catching_up_ages", "has_video", "lanes", "live_ages", "name", "newest", "payload", "previous", "rate",
-        "viewers",
+        "catching_up_ages", "clock", "has_video", "lanes", "live_ages", "name", "newest", "payload", "previous",
+        "rate", "viewers",
     )  # fmt: skip
 
-    def __init__(self, name: str, payload: Payload = Payload.TS) -> None:
+    def __init__(self, name: str, payload: Payload = Payload.TS, *, is_far: bool = False) -> None:
         self.name = name
+        self.clock = FarClock() if is_far else None
         self.payload = payload
         self.viewers: dict[Viewer, None] = {}  # a set that keeps its order
         self.lanes: dict[Form, Lane] = {}
@@ -95,6 +98,12 @@ class LiveStream:
         self.rate = StreamRate()
         self.live_ages = Histogram(AGE_BOUNDS_S)
         self.catching_up_ages = Histogram(AGE_BOUNDS_S)
+
+    def mark(self, frame: FrameMessage, size: int, now_us: int) -> FrameMark:
+        """A frame that comes now."""
+        if self.clock is None or frame.sample is None:
+            return FrameMark(frame, size, now_us)
+        return FrameMark(frame, size, now_us, self.clock.here_us(frame.sample[0], frame.time_us, now_us))
 
     def note_newest(self, mark: FrameMark) -> None:
         """A frame came; perhaps an old one, for one who is behind."""
@@ -252,7 +261,7 @@ class Viewer:
         last = self.last
         if last is None:
             return 0
-        return now_us - last.time_us if self.behind else last.age_us
+        return now_us - last.born_us if self.behind else last.age_us
 
     def opened(self, now_us: int) -> None:
         """It has a new ticket."""

@@ -62,8 +62,9 @@ class Worker:
         )  # fmt: skip
         self._age_max_us = config.viewer.age_max_ms * 1000
         self._fanout = Fanout(
-            role.name, config.streams, self._muxers.send, self._counters, now_us, self._age_max_us
-        )
+            role.name, config.streams, self._muxers.send, self._counters, now_us, self._age_max_us,
+            is_far=role.lines.is_far,
+        )  # fmt: skip
         self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
         receiver_reports = ReceiverReports(self._fanout, self._counters, role.log, now_us, _wall_us)
         self._figures_desk = FiguresDesk(role, now_us)
@@ -122,7 +123,7 @@ class Worker:
     def _adopt(self, config: Config) -> None:
         """Serve these streams, from these muxers; for what else may be new there will be another process."""
         self._services.take(config)
-        self._fanout.adopt(config.streams)
+        self._fanout.adopt(config.streams, self._role.lines.is_far)
         self._muxers.adopt(self._role.lines, config.streams, self._fanout)
         self._role.reconfigured()
 
@@ -168,7 +169,7 @@ class Worker:
         streams = self._fanout.streams.values()
         viewers = [viewer for stream in streams for viewer in stream.viewers]
         return RoleFigures(
-            counters=msgspec.structs.asdict(self._counters),
+            counters=msgspec.structs.asdict(self._counters) | self._muxers.refusals.counters,
             viewers=[viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]],
             deliveries=self._fanout.ledger.figures(viewers),
             histograms=histograms(self._fanout.send_times, streams),

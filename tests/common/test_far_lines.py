@@ -133,6 +133,19 @@ def test_another_host_than_expected_is_said(listener: Side, caller: Side, said: 
     assert "not the host with this public_key" in str(line["reason"])
 
 
+def test_what_is_no_zeromq_at_all_is_got_over(listener: Side, caller: Side, said: list[dict[str, object]]) -> None:
+    """libzmq would never try again."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        endpoint = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        call(caller, endpoint, THERE, HERE.public_key)
+        with other.accept()[0] as connection:
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            turn_until(lambda: "line_down" in events(said), caller)
+    listener.lines.allow([THERE.public_key])
+    listen(listener, endpoint)
+    turn_until(lambda: "line_up" in events(said), caller)
+
+
 def test_who_has_no_key_at_all_is_not_heard(listener: Side) -> None:
     endpoint = free_endpoint()
     here = listen(listener, endpoint)

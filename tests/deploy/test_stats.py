@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from common.config import Config, Stream
+from common.config import Config, Host, Stream
 from common.figures import (
     VIEWERS_REPORTED_MAX,
     ProcessFigures,
@@ -52,6 +52,12 @@ class TestMerge:
     def test_a_stream_that_no_one_configured_is_not_shown(self) -> None:
         reports = {"muxer-0": RoleFigures(streams=[StreamFigures("stranger", "x:")])}
         assert [stream.name for stream in merge(CONFIG, [], reports, {}).streams] == ["door", "yard"]
+
+    def test_a_stream_that_is_muxed_on_another_host_says_where(self) -> None:
+        hosts = {"hub": Host("k" * 40, "f", muxers=1), "edge": Host("k" * 40, "f", servers=1)}
+        config = Config(here="edge", hosts=hosts, streams={"door": Stream("test:", host="hub")})
+        (door,) = merge(config, [], {"server-0": RoleFigures(viewers=[viewer("door")])}, {}).streams
+        assert (door.state, door.reason, door.viewers) == ("elsewhere", "see hub/muxer-0", 1)
 
     def test_a_failed_capture_shows_as_down_with_its_reason(self) -> None:
         reports = {"muxer-0": RoleFigures(streams=[StreamFigures("door", "camera:0", state="live")])}

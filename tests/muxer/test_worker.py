@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import msgpack
 import pytest
 import zmq
 
@@ -16,6 +17,7 @@ from common import sockets, wire
 from common.endpoints import capture_endpoint, control_endpoint, muxer_endpoint
 from common.errors import EXIT_OK, EXIT_SETTINGS
 from common.messages import (
+    VERSION,
     Announce,
     Describe,
     Described,
@@ -112,6 +114,40 @@ def muxer(**streams: settings.Stream) -> Iterator[tuple[str, "subprocess.Popen[b
 def context() -> Iterator[sockets.Context]:
     with zmq.Context() as context:
         yield context
+
+
+def test_other_versions_are_said_and_nobody_waits_for_them(context: sockets.Context) -> None:
+    """A capture's, to the viewers; a server's, to itself, by a word in our own version."""
+    with tempfile.TemporaryDirectory(prefix="fg-") as directory, ExitStack() as stack:
+        file = Path(directory, "framegate.toml")
+        streams = {"door": settings.Stream("test:")}
+        file.write_text(settings.dump(settings.Config(runtime_dir=directory, streams=streams)), "utf-8")
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "muxer", "--config", str(file)], stderr=subprocess.PIPE, text=True
+        )
+        stack.enter_context(process)
+        try:
+            server = Server(context, directory)
+            stack.enter_context(server.socket)
+            server.socket.send_multipart([msgpack.packb([VERSION - 1, [20, "server-0", 1]])])
+            assert isinstance(server.receive()[0], Welcome)
+            server.tell(Describe(5, "door"))
+            assert capture.socket.poll(WAIT_MS), "no subscription"
+            for _ in range(3):
+                capture.socket.send_multipart([msgpack.packb([VERSION + 1, ["news"]])])
+            described, _ = server.receive()
+            assert isinstance(described, Described)
+            spoken = f"speaks version {VERSION + 1} of the protocol, this process speaks {VERSION}"
+            assert described.error == f"its capture {spoken}: run one framegate on all hosts"
+        finally:
+            process.terminate()
+            _, log = process.communicate(timeout=10)
+        said = [line for line in log.splitlines() if "version_refused" in line]
+        assert len(said) == 2, log
+        assert 'sender="a server"' in said[0]
+        assert "sender=capture-door" in said[1]
 
 
 def test_from_sample_to_frame_to_stop_and_back(context: sockets.Context) -> None:

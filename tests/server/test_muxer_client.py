@@ -5,14 +5,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+import msgpack
 import pytest
+import structlog
 import zmq
 
 from common import logs, sockets, wire
 from common.config import Config, Processes
 from common.endpoints import muxer_endpoint
 from common.lines import Lines
-from common.messages import Describe, Described, Ended, Forget, FrameMessage, Hello, Message, Welcome
+from common.messages import VERSION, Describe, Described, Ended, Forget, FrameMessage, Hello, Message, Welcome
 from common.poller import Poller
 from common.sample import Payload
 from server.counters import Counters
@@ -200,7 +202,7 @@ def test_what_comes_is_handed_on_and_what_is_no_message_is_counted(bench: Bench)
     bench.say(Hello("x", 1))
     assert bench.muxer is not None
     bench.muxer.send_multipart([bench.identities[-1], b"\x00", b"x"])
-    bench.turn_until(lambda: bench.counters.messages_refused == 2)
+    bench.turn_until(lambda: bench.client.refusals.messages == 2)
     assert [message.number for message in bench.frames] == [0]
     assert [message.reason for message in bench.endings] == ["over"]
 
@@ -232,6 +234,38 @@ def test_streams_have_their_muxer() -> None:
     for router in routers:
         router.close()
     bench.close()
+
+
+def test_a_muxer_of_another_version_is_said_and_nobody_waits_for_it(bench: Bench) -> None:
+    bench.start_muxer()
+    answers: list[tuple[str, str, bool]] = []
+    bench.client.describe("two", Payload.TS, bench.now_us + 10**12, lambda *said: answers.append(said))
+    bench.heard(Hello)
+    assert bench.muxer is not None
+    with structlog.testing.capture_logs() as said:
+        for _ in range(3):
+            bench.muxer.send_multipart([bench.identities[-1], msgpack.packb([VERSION + 1, [21, "muxer-0", 5]])])
+        bench.turn_until(lambda: bench.client.refusals.versions == 3)
+    fault = (
+        f"its muxer muxer-0 speaks version {VERSION + 1} of the protocol, this process speaks {VERSION}: "
+        "run one framegate on all hosts"
+    )
+    assert answers == [("", fault, False)]
+    assert [line["event"] for line in said if line["log_level"] == "error"] == ["version_refused"]
+    bench.client.describe("two", Payload.TS, bench.now_us + 1, lambda *said: answers.append(said))
+    bench.turn_until(lambda: len(answers) == 2)
+    assert answers[1] == ("", fault, False)
+    bench.welcome(5)  # it has been brought up to date
+    bench.client.describe("two", Payload.TS, bench.now_us + 1, lambda *said: answers.append(said))
+    bench.turn_until(lambda: len(answers) == 3)
+    assert answers[2] == ("", "the stream two has not started: its source gives nothing yet", False)
+
+
+def test_a_muxer_that_is_not_there_is_the_reason(bench: Bench) -> None:
+    answers: list[tuple[str, str, bool]] = []
+    bench.client.describe("two", Payload.TS, bench.now_us + 1, lambda *said: answers.append(said))
+    bench.turn_until(lambda: answers)
+    assert answers == [("", "the muxer of the stream two, muxer-0, does not answer", False)]
 
 
 def test_a_frame_of_a_stream_that_is_another_muxers_has_moved(bench: Bench) -> None:

@@ -45,9 +45,11 @@ class NoFarLinkError(Exception):
 class FarLink:
     """near, far: the addresses of its ends, out of a range that is for measurements (RFC 2544)."""
 
-    def __init__(self, delay_ms: int) -> None:
+    def __init__(self, delay_ms: int, number: int = 0) -> None:
+        """number: of several at a time."""
         self.delay_ms = delay_ms
-        self.near, self.far = (f"198.18.{os.getpid() % 256}.{end}" for end in (1, 2))
+        self.near, self.far = (f"198.18.{os.getpid() % 256}.{4 * number + end}" for end in (1, 2))
+        self.near_device, self.far_device = (f"fg{os.getpid()}{end}{number}" for end in "nf")
         self._stack = ExitStack()
         self._namespace = -1
         self._relay: subprocess.Popen[bytes]
@@ -80,17 +82,26 @@ class FarLink:
         self._relay.stdin.write(f"{lost} {overtaken}\n".encode())
         self._relay.stdin.flush()
 
-    @property
-    def far_device(self) -> str:
-        """The far side's network device."""
-        return f"fg{os.getpid()}f"
+    def cut(self) -> None:
+        """No packet passes any more, either way, and nobody is told."""
+        self.impair(1.0)
+        _run("ip", "link", "set", self.near_device, "down")
+
+    def mend(self) -> None:
+        """It carries again, without losses."""
+        self.impair(0.0)
+        _run("ip", "link", "set", self.near_device, "up")
+
+    def inside(self, *command: str) -> list[str]:
+        """The command line that runs a command on the far side."""
+        return ["nsenter", "-t", str(self._relay.pid), "-n", *command]
 
     def _set_up(self, stack: ExitStack) -> None:
         if os.geteuid() != 0:
             raise NoFarLinkError("needs root, for a network namespace")
         if missing := [name for name in ("ip", "unshare", "nsenter") if shutil.which(name) is None]:
             raise NoFarLinkError(f"needs the command {missing[0]}")
-        ends = [f"fg{os.getpid()}{end}" for end in "nf"]
+        ends = [self.near_device, self.far_device]
         try:
             devices = [_tun(name) for name in ends]
         except OSError as error:
@@ -108,12 +119,12 @@ class FarLink:
         assert relay.stdout is not None
         if not select.select([relay.stdout], [], [], UP_WITHIN_S)[0] or not relay.stdout.readline():
             raise NoFarLinkError("no network namespace is permitted")
-        inside = ("nsenter", "-t", str(relay.pid), "-n")
         _run("ip", "addr", "add", self.near, "peer", self.far, "dev", ends[0])
         _run("ip", "link", "set", ends[0], "up")
         _run("ip", "link", "set", ends[1], "netns", str(relay.pid))
-        _run(*inside, "ip", "addr", "add", self.far, "peer", self.near, "dev", ends[1])
-        _run(*inside, "ip", "link", "set", ends[1], "up")
+        _run(*self.inside("ip", "addr", "add", self.far, "peer", self.near, "dev", ends[1]))
+        _run(*self.inside("ip", "link", "set", ends[1], "up"))
+        _run(*self.inside("ip", "link", "set", "lo", "up"))
         self._namespace = os.open(f"/proc/{relay.pid}/ns/net", os.O_RDONLY)
         stack.callback(os.close, self._namespace)
 

@@ -44,20 +44,22 @@ def command() -> str:
 class Instance:
     """`framegate serve` with these sources, ready when the context is entered.
 
-    config: the text of a settings file. extra: further arguments. under: a command to start it by, which ends in
-    an exec. Leaving the context asserts a clean end, unless the test killed the supervisor.
+    config: the text of a settings file. muxers, servers: None leaves them to it. extra: more arguments. under: a
+    command to start it by, which ends in an exec. serves: whether it has servers, and so URLs. Leaving the context
+    asserts a clean end, unless the test killed the supervisor.
     """
 
     def __init__(
         self,
         *sources: str,
         config: str | None = None,
-        muxers: int = 1,
-        servers: int = 1,
+        muxers: int | None = 1,
+        servers: int | None = 1,
         extra: Sequence[str] = (),
         runtime_dir: Path | None = None,
         wait_ready: bool = True,
         under: Sequence[str] = (),
+        serves: bool = True,
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fg-", dir="/tmp"))
         self.runtime_dir = self.home / "run" if runtime_dir is None else runtime_dir
@@ -66,11 +68,14 @@ class Instance:
         self._temporary.mkdir()
         self.settings_file = self.home / "settings.toml"
         arguments = ["--rtsp-port", "0", "--http-port", "0", "--runtime-dir", str(self.runtime_dir)]
-        arguments += ["--muxers", str(muxers), "--servers", str(servers), *extra]
+        for flag, count in (("--muxers", muxers), ("--servers", servers)):
+            arguments += [flag, str(count)] if count is not None else []
+        arguments += extra
         if config is not None:
             self.settings_file.write_text(config)
             arguments += ["--config", str(self.settings_file)]
         self._command = [*under, command(), "serve", *sources, *arguments]
+        self._serves = serves
         self._mark = uuid.uuid4().hex
         self._out: list[str] = []
         self._err: list[str] = []
@@ -267,7 +272,7 @@ class Instance:
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, f"ended with exit code {self.process.returncode} instead"
         lines = list(self._out)
-        if "ready" not in lines or not lines[-1].endswith("/api/stats"):
+        if "ready" not in lines or not (lines[-1].endswith("/api/stats") or not self._serves):
             return False
         self.urls = re.findall(r"(?:rtsp|http)://\S+", "\n".join(lines[lines.index("ready") :]))
         return True

@@ -1,6 +1,5 @@
 """The link of tests takes its time, loses nothing, and leaves nothing behind."""
 
-import os
 import socket
 import time
 from contextlib import ExitStack
@@ -36,6 +35,6 @@ def test_the_far_side_is_a_delay_away() -> None:
                 assert time.monotonic() - asked_s >= DELAY_MS / 1000
                 client.sendall(b"back")
                 assert connection.recv(4) == b"back"
-        near = f"fg{os.getpid()}n"
+        near = link.near_device
         assert near in (name for _, name in socket.if_nameindex())
     assert near not in (name for _, name in socket.if_nameindex())
