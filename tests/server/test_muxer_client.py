@@ -171,7 +171,7 @@ def test_a_question_has_its_time(bench: Bench) -> None:
     bench.client.cancel(cancelled)
     bench.turn_until(lambda: answers)
     assert bench.now_us >= 1_500_000
-    assert answers == [("", "the stream two has not started: its source gives nothing yet", False)]
+    assert answers == [("", "the muxer of the stream two, muxer-0, does not answer", False)]
 
 
 def test_an_outbox_that_overflows_makes_us_another_server(bench: Bench) -> None:
@@ -259,13 +259,6 @@ def test_a_muxer_of_another_version_is_said_and_nobody_waits_for_it(bench: Bench
     bench.client.describe("two", Payload.TS, bench.now_us + 1, lambda *said: answers.append(said))
     bench.turn_until(lambda: len(answers) == 3)
     assert answers[2] == ("", "the stream two has not started: its source gives nothing yet", False)
-
-
-def test_a_muxer_that_is_not_there_is_the_reason(bench: Bench) -> None:
-    answers: list[tuple[str, str, bool]] = []
-    bench.client.describe("two", Payload.TS, bench.now_us + 1, lambda *said: answers.append(said))
-    bench.turn_until(lambda: answers)
-    assert answers == [("", "the muxer of the stream two, muxer-0, does not answer", False)]
 
 
 def test_a_frame_of_a_stream_that_is_another_muxers_has_moved(bench: Bench) -> None:
