@@ -256,6 +256,7 @@ def test_a_muxer_of_another_version_is_said_and_nobody_waits_for_it(bench: Bench
     bench.turn_until(lambda: len(answers) == 2)
     assert answers[1] == ("", fault, False)
     bench.welcome(5)  # it has been brought up to date
+    bench.turn_until(lambda: bench.client.up)
     bench.client.describe("two", Payload.TS, bench.now_us + 1, lambda *said: answers.append(said))
     bench.turn_until(lambda: len(answers) == 3)
     assert answers[2] == ("", "the stream two has not started: its source gives nothing yet", False)
