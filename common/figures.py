@@ -76,6 +76,16 @@ class StreamFigures(msgspec.Struct):
     payloads: list[PayloadFigures] = []
 
 
+class MemberFigures(msgspec.Struct):
+    """What a member of a multicast group has reported, as of a viewer. peer: where from."""
+
+    peer: str
+    loss_percent: float
+    packets_lost: int
+    jitter_ms: float
+    round_trip_ms: float | None
+
+
 class ViewerFigures(msgspec.Struct):
     """One viewer, as its server sees it.
 
@@ -85,6 +95,7 @@ class ViewerFigures(msgspec.Struct):
     has reported last, over RTSP; None: it has not. key_frames_only: it loses packets, and of video gets no more.
     frames_due, drops: see the books; frames_dropped is the sum of those drops that slowness or loss made.
     epoch, frame_number: of the newest frame it took, in its payload; 0 and -1 before the first.
+    members: of a multicast group, those who have reported in the last minute; what is shown of it is their worst.
     """
 
     id: str
@@ -110,6 +121,7 @@ class ViewerFigures(msgspec.Struct):
     drops: dict[str, int] = {}
     epoch: int = 0
     frame_number: int = -1
+    members: list[MemberFigures] = []
 
 
 class DeliveryFigures(msgspec.Struct):

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from common.drops import Drop
-from common.figures import DeliveryFigures, HistogramFigures, ViewerFigures
+from common.figures import DeliveryFigures, HistogramFigures, MemberFigures, ViewerFigures
 from common.histogram import Histogram
+from server.reception import Members
 from server.viewers import LiveStream, Viewer
 
 Key = tuple[str, str, str]  # stream, payload, transport
@@ -103,7 +104,22 @@ def viewer_figures(viewer: Viewer, now_us: int) -> ViewerFigures:
         drops={reason.value: frames for reason, frames in viewer.drops.items()},
         epoch=epoch,
         frame_number=number,
+        members=_members(reception, now_us) if isinstance(reception, Members) else [],
     )
+
+
+def _members(members: Members, now_us: int) -> list[MemberFigures]:
+    """Of a multicast group, those who are heard."""
+    return [
+        MemberFigures(
+            peer,
+            round(reception.fraction_lost * 100, 1),
+            reception.packets_lost,
+            reception.jitter_us / 1000,
+            reception.round_trip_us / 1000 if reception.round_trip_us is not None else None,
+        )
+        for peer, reception in members.lately(now_us).items()
+    ]
 
 
 def histograms(send_times: Histogram, streams: Iterable[LiveStream]) -> list[HistogramFigures]:

@@ -1,13 +1,13 @@
 """What becomes of the RTCP that viewers send: their reports are kept, and one that keeps losing gets less."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 
 from common.logs import Logger
 from server.counters import Counters
 from server.fanout import Fanout
 from server.frame_buffers import Framing
-from server.reception import Reception
-from server.rtcp import ntp_time, parse_reports
+from server.reception import Members, Reception
+from server.rtcp import ReportBlock, ntp_time, parse_reports
 from server.viewers import Viewer
 
 
@@ -25,24 +25,46 @@ class ReceiverReports:
 
     def heard(self, viewer: Viewer, data: bytes) -> None:
         """Something came from the viewer on its way for RTCP."""
+        for _, block, rate_hz in self._blocks([viewer], data):
+            reception = viewer.reception
+            if not isinstance(reception, Reception):
+                reception = viewer.reception = Reception()
+            reception.note(block, rate_hz, ntp_time(self._wall()), self._clock())
+            if viewer.framing is Framing.UDP:  # over TCP nothing is lost: `Fanout` sees what is late
+                self._lower(viewer, reception)
+
+    def member_heard(self, groups: Collection[Viewer], peer: str, data: bytes) -> None:
+        """Something came from "address:port", where a member of these groups is."""
+        now_us = self._clock()
+        for group, block, rate_hz in self._blocks(groups, data):
+            members = group.reception
+            if not isinstance(members, Members):
+                members = group.reception = Members()
+            reception = members.of(peer, now_us)
+            if reception is None:
+                self._counters.members_unheard += 1
+            else:
+                reception.note(block, rate_hz, ntp_time(self._wall()), now_us)
+
+    def _blocks(self, viewers: Collection[Viewer], data: bytes) -> Iterator[tuple[Viewer, ReportBlock, int]]:
+        """What is reported on RTP streams of these viewers: whose, what, and the rate of its clock, Hz."""
         blocks = parse_reports(data)
         if blocks is None:
             self._counters.rtcp_ignored += 1
             return
         self._counters.reports_received += 1
-        last = viewer.last
-        rates_hz = dict(zip(viewer.ssrcs, last.rates_hz, strict=True)) if last is not None else {}
+        known = {
+            ssrc: (viewer, rate_hz)
+            for viewer in viewers
+            if viewer.last is not None
+            for ssrc, rate_hz in zip(viewer.ssrcs, viewer.last.rates_hz, strict=True)
+        }
         for block in blocks:
-            rate_hz = rates_hz.get(block.ssrc)
-            if rate_hz is None:
+            if block.ssrc in known:
+                viewer, rate_hz = known[block.ssrc]
+                yield viewer, block, rate_hz
+            else:
                 self._counters.reports_of_others += 1
-                continue
-            reception = viewer.reception
-            if reception is None:
-                reception = viewer.reception = Reception()
-            reception.note(block, rate_hz, ntp_time(self._wall()), self._clock())
-            if viewer.framing is Framing.UDP:  # over TCP nothing is lost: `Fanout` sees what is late
-                self._lower(viewer, reception)
 
     def _lower(self, viewer: Viewer, reception: Reception) -> None:
         wanted = reception.key_frames_only

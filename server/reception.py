@@ -5,6 +5,8 @@ that keeps losing packets sees broken pictures, one after the other: it is bette
 whole or not there, until they have arrived for a while.
 """
 
+from collections.abc import Mapping
+
 from server.rtcp import ReportBlock
 
 LOSS_BAD = 0.05  # of the packets: with some 10 to 100 a picture, most pictures are hit
@@ -16,6 +18,8 @@ GOOD_REPORTS_MAX = 24  # it doubles with each relapse
 LATE_US = 60_000_000  # a relapse is a loss within this of having everything again
 ROUND_TRIP_US_MAX = 60_000_000  # more is no round trip but another clock
 TRACKS_MAX = 2  # kept; a stream has no more
+MEMBERS_MAX = 100  # of a multicast group, whose reports are kept
+MEMBER_SILENT_US = 60_000_000  # then it has left, or cannot be heard
 
 
 class Reception:
@@ -81,3 +85,55 @@ class Reception:
         elif self.key_frames_only and self._good >= self._good_needed:
             self._raised_us = now_us
             self.key_frames_only = False
+
+
+class Members:
+    """The members of a multicast group, each with what it has reported: the figures are the worst of all.
+
+    What one of them loses changes nothing for the others: nobody gets key frames only.
+    """
+
+    key_frames_only = False
+
+    def __init__(self) -> None:
+        self._heard: dict[str, tuple[int, Reception]] = {}  # by address, who has been silent for longest first
+
+    def of(self, peer: str, now_us: int) -> Reception | None:
+        """That of the member at this address, which is heard now; None where MEMBERS_MAX others have been."""
+        self.lately(now_us)
+        _, reception = self._heard.pop(peer, (0, None))
+        if reception is None:
+            if len(self._heard) >= MEMBERS_MAX:
+                return None
+            reception = Reception()
+        self._heard[peer] = now_us, reception
+        return reception
+
+    def lately(self, now_us: int) -> Mapping[str, Reception]:
+        """Those that have been heard in the last MEMBER_SILENT_US, by address; the others are forgotten."""
+        for peer, (heard_us, _) in list(self._heard.items()):
+            if now_us - heard_us < MEMBER_SILENT_US:
+                break
+            del self._heard[peer]
+        return {peer: reception for peer, (_, reception) in self._heard.items()}
+
+    @property
+    def fraction_lost(self) -> float:
+        """0 to 1."""
+        return max((reception.fraction_lost for _, reception in self._heard.values()), default=0.0)
+
+    @property
+    def packets_lost(self) -> int:
+        """Of the member that has lost most."""
+        return max((reception.packets_lost for _, reception in self._heard.values()), default=0)
+
+    @property
+    def jitter_us(self) -> int:
+        """µs."""
+        return max((reception.jitter_us for _, reception in self._heard.values()), default=0)
+
+    @property
+    def round_trip_us(self) -> int | None:
+        """µs."""
+        known = [reception.round_trip_us for _, reception in self._heard.values()]
+        return max((round_trip_us for round_trip_us in known if round_trip_us is not None), default=None)

@@ -12,6 +12,7 @@ from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services
 from server.frame_buffers import Framing
 from server.limits import peer_host
+from server.multicast import Member
 from server.rtsp_message import Response, encode
 from server.rtsp_state import Dialogue
 from server.rtsp_steps import Close, Describe, End, Feedback, Pause, Play, Reply, Session, Step
@@ -217,8 +218,8 @@ class RtspConnection(Connection):
             self.finish()  # it has been removed since the SETUP
             return
         if any(isinstance(way, Multicast) for way in session.ways):
-            ended = partial(self._over, session.id)
-            self.services.multicast.join(session.stream, session.payload, session.id, ended)
+            member = Member(peer_host(self.peer), partial(self._over, session.id))
+            self.services.multicast.join(session.stream, session.payload, session.id, member)
             return
         viewer = self._viewers.get(session.id)
         ways = tuple(self._ways[way.client_ports] if isinstance(way, Unicast) else None for way in session.ways)

@@ -11,7 +11,7 @@ is counted. What is too much at once waits here, and goes out at a pace (`udp_ba
 import errno
 import socket
 import struct
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from common.errors import SettingsError
 from common.poller import READ, Poller
@@ -21,20 +21,12 @@ from server.rtsp_transport import Pair
 from server.send_many import Address, Ancillary, ManySender
 from server.udp_backlog import SLICE_US, Pacing
 from server.udp_convoys import Convoy, Convoys
+from server.udp_sockets import UDP_SEGMENT, bind_pair, can_segment, enlarge, received, source
 
-PAIRS_TRIED_MAX = 100  # until a free even port with a free one behind it is found
-SEND_BUFFER_BYTES = 8 << 20  # a key frame of 100 kB for 80 viewers; the kernel may allow less
-DATAGRAMS_A_TURN_MAX = 256  # read at once, before others have their turn
-DATAGRAM_BYTES_MAX = 2048  # of what clients send; reports have some 100
-
-# linux/udp.h, linux/socket.h, linux/in.h: the socket module has no names for them (before Python 3.14).
-_UDP_SEGMENT = 103
-_SO_SNDBUFFORCE = 32
-_IP_PKTINFO = 8
 _UNSEGMENTABLE = (errno.EMSGSIZE, errno.EINVAL, errno.EIO)  # a small MTU, or a device without checksums
 _FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 
-_UNSEGMENTED = (socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("H", 0))
+_UNSEGMENTED = (socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("H", 0))
 
 
 class UdpWay:
@@ -106,7 +98,8 @@ class UdpOutlet:
 class UdpPorts:
     """The pair of sockets, and who is at the other end. Raises SettingsError where it cannot be bound.
 
-    address: to bind, numeric. port: of RTP, the next one is RTCP's; 0: any even one that is free.
+    address: to bind, numeric. port: of RTP, the next one is RTCP's; 0: any even one that is free. on_stranger:
+    called with what comes to the RTCP port from nobody's way, and its address.
     """
 
     def __init__(
@@ -123,15 +116,16 @@ class UdpPorts:
         self._by_rtp: dict[tuple[str, int], UdpWay] = {}
         self._by_rtcp: dict[tuple[str, int], UdpWay] = {}
         self._any_address = address in ("0.0.0.0", "::")
-        self._rtp, self._rtcp = _bind_pair(family, address, port)
+        self.on_stranger: Callable[[bytes, tuple[str, int]], None] = lambda data, _: self.ignore(data)
+        self._rtp, self._rtcp = bind_pair(family, address, port)
         self.many = ManySender(self._rtp)
         self.ports: Pair = (self._rtp.getsockname()[1], self._rtcp.getsockname()[1])
         self._segment_bytes = 0
-        self.segments = _can_segment(self._rtp)
+        self.segments = can_segment(self._rtp)
         for sock, handler in ((self._rtp, self._on_rtp), (self._rtcp, self._on_rtcp)):
             sock.setblocking(False)
             poller.add(sock.fileno(), READ, handler)
-        _enlarge(self._rtp)
+        enlarge(self._rtp)
 
     def open(self, peer: Address, local: Address, client_ports: Pair) -> UdpWay | None:
         """The way to a client's ports; None where one of them is another viewer's.
@@ -143,7 +137,7 @@ class UdpPorts:
         if not self._by_rtp.keys().isdisjoint(keys) or not self._by_rtcp.keys().isdisjoint(keys):
             return None
         rtp, rtcp = ((host, port, *rest) for port in client_ports)
-        ancillary = [_source(self._family, local)] if self._any_address else []
+        ancillary = [source(self._family, local)] if self._any_address else []
         way = UdpWay(self, rtp, rtcp, ancillary)
         self._by_rtp[keys[0]] = self._by_rtcp[keys[1]] = way
         return way
@@ -159,8 +153,13 @@ class UdpPorts:
                 sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, local)
 
     def group(self, address: str, ports: Pair) -> UdpWay:
-        """The way to a multicast group; nothing is heard from there."""
+        """The way to a multicast group; what is heard from there comes by another socket."""
         return UdpWay(self, (address, ports[0]), (address, ports[1]), [])
+
+    @property
+    def local_address(self) -> str:
+        """What the ports are bound to."""
+        return str(self._rtp.getsockname()[0])
 
     @property
     def due_us(self) -> int | None:
@@ -256,7 +255,7 @@ class UdpPorts:
     def _segment(self, size: int) -> None:
         """What the kernel is given from now on is cut into packets of this size."""
         if self.segments and size != self._segment_bytes:
-            self._rtp.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, size)
+            self._rtp.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
             self._segment_bytes = size
 
     def _send(self, outlets: Collection[UdpOutlet], run: Run) -> list[UdpOutlet]:
@@ -297,28 +296,17 @@ class UdpPorts:
 
     def _on_rtp(self, _events: int) -> None:
         """Clients send something here to open their NAT."""
-        for _data, address in self._received(self._rtp):
+        for _data, address in received(self._rtp, self._note):
             if address not in self._by_rtp:
                 self._counters.udp_ignored += 1
 
     def _on_rtcp(self, _events: int) -> None:
-        for data, address in self._received(self._rtcp):
+        for data, address in received(self._rtcp, self._note):
             way = self._by_rtcp.get(address)
             if way is None:
-                self._counters.udp_ignored += 1
+                self.on_stranger(data, address)
             else:
                 way.on_report(data)
-
-    def _received(self, sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-        for _ in range(DATAGRAMS_A_TURN_MAX):
-            try:
-                data, address = sock.recvfrom(DATAGRAM_BYTES_MAX)
-            except BlockingIOError:
-                return
-            except OSError as error:  # of something sent before
-                self._note(error)
-                continue
-            yield data, address[:2]
 
 
 def offer_datagrams(outlets: Collection[UdpOutlet], frame: Datagrams, catching_up: bool) -> None:
@@ -326,62 +314,3 @@ def offer_datagrams(outlets: Collection[UdpOutlet], frame: Datagrams, catching_u
     for outlet in outlets:
         outlet._ports.offer_to_all(outlets, frame, catching_up)
         return
-
-
-def _bind_pair(family: socket.AddressFamily, address: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """RTP on an even port and RTCP on the next."""
-    for _ in range(1 if port else PAIRS_TRIED_MAX):
-        rtp = _bind(family, address, port)
-        chosen = rtp.getsockname()[1]
-        if chosen % 2 == 0:
-            try:
-                return rtp, _bind(family, address, chosen + 1)
-            except SettingsError:
-                if port:
-                    rtp.close()
-                    raise
-        rtp.close()
-    raise SettingsError(f"no two free UDP ports of {address}: name an even one by rtsp.udp_port")
-
-
-def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind((address, port))
-    except OSError as error:
-        sock.close()
-        raise SettingsError(
-            f"UDP port {port} of {address}: {error.strerror}: choose another rtsp.udp_port"
-        ) from None
-    return sock
-
-
-def _can_segment(sock: socket.socket) -> bool:
-    """Whether this kernel cuts packets by itself (Linux 4.18)."""
-    try:
-        sock.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, 0)
-    except OSError:
-        return False
-    return True
-
-
-def _enlarge(sock: socket.socket) -> None:
-    """Beyond the system's limit for users where we may."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER_BYTES)
-    except OSError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-
-
-def _source(family: socket.AddressFamily, local: Address) -> tuple[int, int, bytes]:
-    """What has a datagram come from this one of our addresses (IP_PKTINFO)."""
-    address = socket.inet_pton(family, local[0].partition("%")[0])
-    if family == socket.AF_INET6:
-        return (
-            socket.IPPROTO_IPV6,
-            socket.IPV6_PKTINFO,
-            address + struct.pack("I", local[3] if len(local) > 2 else 0),
-        )
-    return socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("I", 0) + address + bytes(4)

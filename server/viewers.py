@@ -17,7 +17,7 @@ from server.flow import Flow, Gate, Position, Resume
 from server.frame_buffers import Form, Framing, form
 from server.frame_mark import FrameMark
 from server.pacing import ROOM_BYTES_MAX, Given, StreamRate
-from server.reception import Reception
+from server.reception import Members, Reception
 from server.rtsp_message import encode_interleaved
 from server.tcp_outlet import TcpOutlet
 from server.udp_outlet import UdpOutlet
@@ -153,7 +153,7 @@ class Viewer:
         self.books = Books()
         self.unlogged_drops = 0
         self.splices = 0
-        self.reception: Reception | None = None
+        self.reception: Reception | Members | None = None
         self._last: FrameMark | None = None
         self._given = Given()  # by ticket
         self._opened_bytes = 0

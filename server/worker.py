@@ -74,8 +74,9 @@ class Worker:
         ports["udp"] = self._udp.ports[0]
         places = 2 * config.processes.servers  # while one is replaced, both have groups
         self._multicast = MulticastGroups(
-            config.rtsp, config.streams, index % places, places, self._udp, self._fanout, self._reports
-        )
+            config.rtsp, config.streams, index % places, places, self._poller, self._udp, self._fanout,
+            self._reports, receiver_reports,
+        )  # fmt: skip
         self._accounts = None
         if config.users:
             secret = config.auth.secret or secrets.token_hex()

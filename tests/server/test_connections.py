@@ -55,11 +55,14 @@ class Bench:
         self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us, 1_000_000)
         self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, Pacing(0, 1500), self.poller, self.counters, now_us)
         reports = SenderReports(self.counters, now_us, now_us, "me")
-        multicast = MulticastGroups(CONFIG.rtsp, CONFIG.streams, 0, 1, self.udp, self.fanout, reports)
+        heard = ReceiverReports(self.fanout, self.counters, logs.logger(), now_us, now_us)
+        multicast = MulticastGroups(
+            CONFIG.rtsp, CONFIG.streams, 0, 1, self.poller, self.udp, self.fanout, reports, heard
+        )
         self.services = Services(
             CONFIG, self.poller, self.counters, self.fanout, self.muxers,
             reports,
-            ReceiverReports(self.fanout, self.counters, logs.logger(), now_us, now_us),
+            heard,
             FiguresDesk(role, now_us), self.udp, multicast, {"rtsp": 1, "http": 2}, logs.logger(),
         )  # fmt: skip
         self.closed: list[Connection] = []

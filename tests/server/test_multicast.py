@@ -117,6 +117,53 @@ def test_one_send_for_all_from_the_first_session_to_the_last(server: ServerProce
             client.close()
 
 
+def receiver_report(ssrc: int, fraction: int, lost: int, jitter: int) -> bytes:
+    return struct.pack(">BBHIIIIIII", 0x81, 201, 7, 42, ssrc, fraction << 24 | lost, 0, jitter, 0, 0)
+
+
+def test_what_members_report_is_heard_by_member(server: ServerProcess) -> None:
+    with FakeMuxer(server.directory, "cam", "two", epoch=10) as muxer, RtspClient(server.rtsp("cam")) as client:
+        muxer.produce("cam", sync=True)
+        until(lambda: muxer.greeted, 10, "the server to find the muxer")
+        healthy(server)
+        client.describe()
+        member = Member(client.setup("RTP/AVP;multicast").headers["transport"])
+        client.play()
+        judge = Judge()
+        member.watch(judge, (10, 0))
+        _, ours = member.sockets[1].recvfrom(2000)
+        ssrc, group = judge.ssrc, (member.group, member.sockets[1].getsockname()[1])
+        assert ssrc is not None
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as by_group,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as by_port,
+        ):
+            for sock in (by_group, by_port):
+                sock.bind(("127.0.0.1", 0))
+            by_group.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+            ignored = server.counter("rtcp_ignored")
+            by_group.sendto(receiver_report(ssrc, 128, 50, 900), group)
+            by_group.sendto(b"\xff" * 200, group)
+            by_port.sendto(receiver_report(ssrc, 64, 70, 1800), ours)
+            by_port.sendto(receiver_report(ssrc + 1, 255, 99, 0), ours)
+            until(lambda: [len(viewer.members) for viewer in server.viewers()] == [2], 10, "both members' figures")
+            [viewer] = server.viewers()
+            names = [f"127.0.0.1:{sock.getsockname()[1]}" for sock in (by_group, by_port)]
+            found = {m.peer: (m.loss_percent, m.packets_lost, m.jitter_ms) for m in viewer.members}
+            assert found == dict(zip(names, [(50.0, 50, 10.0), (25.0, 70, 20.0)], strict=True))
+            assert (viewer.loss_percent, viewer.packets_lost, viewer.jitter_ms) == (50.0, 70, 20.0)
+            assert not viewer.key_frames_only, "one member's loss is not the others'"
+            until(lambda: server.counter("rtcp_ignored") > ignored, 5, "garbage to be counted")
+            assert server.counter("reports_of_others") >= 1
+            client.teardown()
+            client.session = None
+            until(lambda: muxer.of(Forget), 5, "the group to end")
+            ignored = server.counter("udp_ignored")
+            by_port.sendto(receiver_report(ssrc, 64, 70, 1800), ours)
+            until(lambda: server.counter("udp_ignored") > ignored, 5, "who is no member any more to be ignored")
+        member.close()
+
+
 def test_a_session_changes_from_multicast_to_tcp(server: ServerProcess) -> None:
     with FakeMuxer(server.directory, "cam", "two", epoch=8) as muxer, RtspClient(server.rtsp("two")) as client:
         muxer.produce("two", sync=True)

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.reception import GOOD_REPORTS, GOOD_REPORTS_MAX, LATE_US, REPORT_US_MIN, Reception
+from server.reception import (
+    GOOD_REPORTS,
+    GOOD_REPORTS_MAX,
+    LATE_US,
+    MEMBER_SILENT_US,
+    MEMBERS_MAX,
+    REPORT_US_MIN,
+    Members,
+    Reception,
+)
 from server.rtcp import ReportBlock, ntp_time
 
 INTERVAL_US = 5_000_000
@@ -116,3 +125,31 @@ def test_any_report_is_taken(blocks: list[ReportBlock]) -> None:
         reception.note(one, 90_000, ntp_time(number * INTERVAL_US), number * INTERVAL_US)
         assert 0 <= reception.fraction_lost <= 1
         assert reception.jitter_us >= 0
+
+
+def test_members_are_judged_each_by_itself_and_the_worst_is_shown() -> None:
+    members = Members()
+    assert (members.fraction_lost, members.packets_lost, members.jitter_us, members.round_trip_us) == (
+        0,
+        0,
+        0,
+        None,
+    )
+    for peer, fraction, lost in (("a:1", 0.25, 7), ("b:1", 0.5, 3)):
+        reception = members.of(peer, 0)
+        assert reception is not None
+        reception.note(ReportBlock(1, fraction, lost, 0, 90, 0, 0), 90_000, ntp_time(0), 0)
+    assert (members.fraction_lost, members.packets_lost, members.jitter_us) == (0.5, 7, 1000)
+    assert not members.key_frames_only
+    assert members.of("a:1", 1) is members.lately(1)["a:1"]
+
+
+def test_members_are_so_many_at_most_and_who_is_silent_makes_room() -> None:
+    members = Members()
+    for number in range(MEMBERS_MAX):
+        assert members.of(f"{number}", number) is not None
+    assert members.of("more", MEMBERS_MAX) is None
+    assert members.of("0", MEMBERS_MAX) is not None, "one of them"
+    assert members.of("more", 1 + MEMBER_SILENT_US) is not None, "1 has been silent"
+    assert list(members.lately(2 + MEMBER_SILENT_US))[-2:] == ["0", "more"]
+    assert len(members.lately(2 + MEMBER_SILENT_US)) == MEMBERS_MAX - 1

@@ -121,7 +121,7 @@ def test_a_path_that_bears_no_segments_gets_packets(
 
 
 def test_a_kernel_without_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.udp_outlet._UDP_SEGMENT", 12345)  # unknown to every kernel
+    monkeypatch.setattr("server.udp_sockets.UDP_SEGMENT", 12345)  # unknown to every kernel
     old = Bench()
     outlet = old.open()
     old.send(outlet, 100)
