@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from common import certificate, source_spec
+from common import certificate, keys, source_spec
 from common import config as settings
 from common.errors import SettingsError
 from common.messages import STREAM_NAME_PATTERN
@@ -41,6 +41,7 @@ def settle(file: str | None, flags: Mapping[str, tuple[str, object]], sources: S
             if flags.get(flag, ("", None))[1] is not None:
                 raise SettingsError(f"{flag}: with hosts the number stands there - at `$.hosts.NAME.{flag[2:]}`")
         config = at_host(config, config.here or socket.gethostname())
+        _check_key(config)
     else:
         processes = counted(config.processes, len(os.sched_getaffinity(0)), len(streams))
         config = msgspec.structs.replace(config, processes=processes)
@@ -88,6 +89,14 @@ def check(config: settings.Config) -> None:
             f"{config.processes.servers} servers have no two ports each from {config.rtsp.udp_port} on: choose a "
             "lower one - at `$.rtsp.udp_port`"
         )
+
+
+def _check_key(config: settings.Config) -> None:
+    """The other hosts must know this one by the key that it has."""
+    host = config.hosts[config.here]
+    own = keys.load(host.key_file).public_key
+    if own != host.public_key:
+        raise SettingsError(f"{host.key_file} has the public key {own} - at `$.hosts.{config.here}.public_key`")
 
 
 def _check_ports(config: settings.Config) -> None:

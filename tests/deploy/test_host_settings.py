@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from common import config as settings
+from common import keys
 from common.config import Config
 from common.errors import SettingsError
 from deploy.changes import Restart, Tell, check_fixed, steps
@@ -107,7 +108,10 @@ def test_multicast_is_for_servers_of_one_host() -> None:
 
 def test_which_host_this_is_must_be_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "fleet.toml"
-    file.write_text(TEXT)
+    text = TEXT.replace('"/', f'"{tmp_path}/')
+    for name in ("yard", "hub", "edge"):
+        text = text.replace(KEY, keys.make(tmp_path / f"{name}.key").public_key, 1)
+    file.write_text(text)
     monkeypatch.setattr("socket.gethostname", lambda: "edge")
     assert settle(str(file), {}, []).here == "edge"
     assert settle(str(file), {"--here": ("here", "yard")}, []).processes.servers == 0
@@ -116,6 +120,9 @@ def test_which_host_this_is_must_be_known(monkeypatch: pytest.MonkeyPatch, tmp_p
         settle(str(file), {}, [])
     with pytest.raises(SettingsError, match=r"--servers: with hosts the number stands there"):
         settle(str(file), {"--servers": ("processes.servers", 2)}, [])
+    (tmp_path / "yard.key").rename(tmp_path / "edge.key")
+    with pytest.raises(SettingsError, match=r"edge.key has the public key \S{40} - at `\$.hosts.edge.public_key`"):
+        settle(str(file), {"--here": ("here", "edge")}, [])
     with pytest.raises(SettingsError, match=r"there is no host x among hosts - at `\$.here`"):
         check_hosts(settings.parse('here = "x"'))
     with pytest.raises(SettingsError, match=r"nothing is to run on the host idle"):
