@@ -1,4 +1,4 @@
-"""Pictures to H.264 and sound to AAC, by libavcodec. One picture in, one access unit out, at once.
+"""Pictures to H.264, sound to AAC or Opus, by libavcodec. One picture in, one access unit out, at once.
 
 A picture carries its capture time through the encoder. Sync points come by time, so that a camera that slows
 down in the dark keeps their distance, and on request. The rate is bounded, not filled: a still picture costs
@@ -7,7 +7,7 @@ little, and no picture more than `bitrate_bps` allows over a second.
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
@@ -70,7 +70,8 @@ class PictureEncoder:
             self._context = self._open(width, height)
             self._key_at_us = None
         if (picture.format.name, picture.width, picture.height) != (PIXELS, width, height):
-            picture = self._reformatter.reformat(picture, width, height, format=PIXELS)
+            # In this thread: to wake others costs more than a picture's conversion.
+            picture = self._reformatter.reformat(picture, width, height, format=PIXELS, threads=1)
         picture.pts = time_us
         picture.time_base = MICROSECOND
         picture.pict_type = PictureType.I if self._key_is_due(time_us) else PictureType.NONE
@@ -178,32 +179,50 @@ class JpegDecoder:
         return pictures[0] if pictures else None
 
 
-class AacEncoder:
-    """AAC-LC of blocks of BLOCK_SAMPLES; comes out two blocks later (the encoder's look ahead)."""
+class _SoundCodec(NamedTuple):
+    """libavcodec's encoder: its name, samples in a block of one channel, how it takes them, and its options."""
 
-    BLOCK_SAMPLES = 1024
+    name: str
+    block_samples: int
+    planar: bool
+    options: dict[str, str]
 
-    def __init__(self, sample_rate_hz: int, channels: int, bitrate_bps: int) -> None:
-        context = AudioCodecContext.create("aac", "w")
+
+_SOUND_CODECS = {
+    Codec.AAC: _SoundCodec("aac", 1024, True, {"aac_coder": "fast"}),
+    Codec.OPUS: _SoundCodec("libopus", 960, False, {"frame_duration": "20"}),
+}
+
+
+class SoundEncoder:
+    """AAC-LC or Opus of blocks of `block_samples`, of which AAC comes out two later (the encoder's look ahead)."""
+
+    def __init__(self, codec: Codec, sample_rate_hz: int, channels: int, bitrate_bps: int) -> None:
+        """codec: AAC or OPUS, which has 48000 Hz only."""
+        name, self.block_samples, self._planar, options = _SOUND_CODECS[codec]
+        context = AudioCodecContext.create(name, "w")
         assert isinstance(context, AudioCodecContext)
         self._layout = "mono" if channels == 1 else "stereo"
+        self._format = "fltp" if self._planar else "flt"
         self._time_base = Fraction(1, sample_rate_hz)
-        context.sample_rate, context.layout, context.format = sample_rate_hz, self._layout, "fltp"
+        context.sample_rate, context.layout, context.format = sample_rate_hz, self._layout, self._format
         context.time_base = self._time_base
         context.bit_rate = bitrate_bps
-        context.options = {"aac_coder": "fast"}
+        context.options = options
         context.open()
         self._context = context
         self.track = Track(
-            Codec.AAC, sample_rate_hz=sample_rate_hz, channels=channels, config=bytes(context.extradata or b"")
+            codec, sample_rate_hz=sample_rate_hz, channels=channels, config=bytes(context.extradata or b"")
         )
 
     def encode(self, block: NDArray[np.float32], first_sample: int) -> list[tuple[bytes, int]]:
-        """Raw AAC frames, each with the number of its first sample, which is negative for the lead-in.
+        """Raw frames, each with the number of its first sample, which is negative for the lead-in.
 
-        block: (channels, BLOCK_SAMPLES), -1 to 1. first_sample: its number; blocks follow without a gap.
+        block: (channels, block_samples), -1 to 1. first_sample: its number; blocks follow without a gap.
         """
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._layout)
+        if not self._planar:
+            block = np.ascontiguousarray(block.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(block, format=self._format, layout=self._layout)
         frame.sample_rate = self.track.sample_rate_hz
         frame.pts, frame.time_base = first_sample, self._time_base
         return [(bytes(packet), packet.pts) for packet in self._context.encode(frame) if packet.pts is not None]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.card import Card
-from capture.encode import AacEncoder, PictureEncoder
+from capture.encode import PictureEncoder, SoundEncoder
 from common import clock, config
 from common.errors import SettingsError, SourceError
 from common.sample import Codec, Sample, Track
@@ -50,7 +50,7 @@ class GeneratedSource:
             self._fps,
         )
         self._card = Card(*(spec.size or _size(settings)))
-        self._tone = _Tone() if spec.tone is not False else None
+        self._tone = _Tone(Codec(settings.sound_codec)) if spec.tone is not False else None
         self._start_us = self._start_wall_us = 0
         self._dropped_raw = 0
         self._ready: deque[Sample] = deque()
@@ -125,10 +125,10 @@ class GeneratedSource:
 
 
 class _Tone:
-    """A beep each second of the wall clock, as AAC."""
+    """A beep each second of the wall clock."""
 
-    def __init__(self) -> None:
-        self._encoder = AacEncoder(SAMPLE_RATE_HZ, 1, TONE_BPS)
+    def __init__(self, codec: Codec) -> None:
+        self._encoder = SoundEncoder(codec, SAMPLE_RATE_HZ, 1, TONE_BPS)
         self.track = self._encoder.track
         self._second = _second()
         self._next = 0  # sample that is encoded next
@@ -147,13 +147,14 @@ class _Tone:
     def make(self, start_us: int) -> list[Sample]:
         """The next frame; sample 0 is at `start_us`."""
         frames: list[tuple[bytes, int]] = []
-        while not frames:  # the encoder looks two blocks ahead
-            at = (np.arange(AacEncoder.BLOCK_SAMPLES) + self._next + self._phase) % SAMPLE_RATE_HZ
+        block_samples = self._encoder.block_samples
+        while not frames:  # the encoder looks ahead
+            at = (np.arange(block_samples) + self._next + self._phase) % SAMPLE_RATE_HZ
             encoded = self._encoder.encode(self._second[None, at], self._next)
             frames = [(data, first) for data, first in encoded if first >= 0]  # without the lead-in
-            self._next += AacEncoder.BLOCK_SAMPLES
-        self._due = frames[-1][1] + AacEncoder.BLOCK_SAMPLES
-        return [Sample(data, start_us + _us(first), Codec.AAC) for data, first in frames]
+            self._next += block_samples
+        self._due = frames[-1][1] + block_samples
+        return [Sample(data, start_us + _us(first), self.track.codec) for data, first in frames]
 
 
 def _us(samples: int) -> int:

@@ -2,7 +2,17 @@
 
 from capture.source import Source
 from common.config import Stream
-from common.source_spec import CameraSpec, CommandSpec, FileSpec, GeneratedSpec, ProgramSpec, SourceSpec, UrlSpec
+from common.sample import Codec
+from common.source_spec import (
+    CameraSpec,
+    CommandSpec,
+    FileSpec,
+    GeneratedSpec,
+    ProgramSpec,
+    ScreenSpec,
+    SourceSpec,
+    UrlSpec,
+)
 
 
 def source_of(spec: SourceSpec, settings: Stream, programs_at: str) -> Source:
@@ -22,7 +32,7 @@ def source_of(spec: SourceSpec, settings: Stream, programs_at: str) -> Source:
             if settings.sound:
                 from capture.sound import WithSound
 
-                return WithSound(CameraSource(spec, settings), settings.sound)
+                return WithSound(CameraSource(spec, settings), settings.sound, Codec(settings.sound_codec))
             return CameraSource(spec, settings)
         case UrlSpec() | CommandSpec():
             from capture.live import LiveSource
@@ -32,6 +42,10 @@ def source_of(spec: SourceSpec, settings: Stream, programs_at: str) -> Source:
             from capture.program import ProgramSource
 
             return ProgramSource(programs_at)
+        case ScreenSpec():
+            from capture.screen import ScreenSource
+
+            return ScreenSource(spec, settings)
         case GeneratedSpec():
             from capture.generated import GeneratedSource
 

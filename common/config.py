@@ -154,9 +154,10 @@ class Stream(Section, frozen=True):
     the URL give either. `width`, `height` and `fps` ask the camera or the test picture; 0 leaves them to it.
     `format` chooses among the camera's own; "auto" prefers what needs no encoding. `mjpeg`: of a
     camera or file, encoded to H.264 or passed through, for native RTP only. `sound`: an ALSA
-    device beside a camera. `controls`: the camera's, by name. `slate`: what is shown, with the time since when,
-    while the source is away; true has words of its own. `host`: which of `hosts`, if there are any, has its
-    source; `port`: there, for the muxers of other hosts.
+    device beside a camera; `sound_codec`: what that, or the beep of the test picture, is encoded to.
+    `controls`: the camera's, by name. `slate`: what is shown, with the time since when, while the source is away;
+    true has words of its own. `host`: which of `hosts`, if there are any, has its source; `port`: there, for the
+    muxers of other hosts.
     """
 
     source: str
@@ -168,6 +169,7 @@ class Stream(Section, frozen=True):
     format: Literal["auto", "h264", "h265", "mjpeg", "raw"] = "auto"
     mjpeg: Literal["encode", "pass"] = "encode"
     sound: Annotated[str, msgspec.Meta(max_length=SOUND_CHARACTERS_MAX)] = ""
+    sound_codec: Literal["aac", "opus"] = "aac"
     controls: Annotated[dict[str, bool | int | str], msgspec.Meta(max_length=CAMERA_CONTROLS_MAX)] = {}
     slate: bool | Annotated[str, msgspec.Meta(pattern=SLATE_PATTERN)] = False
     encode: Encode = Encode()

@@ -7,6 +7,7 @@ rtsp://… rtsps://…  an IP camera, or another server
 http://… https://…  what libavformat reads there: a transport stream, HLS, MJPEG, a file
 exec:COMMAND        a program that writes a stream to its stdout; quotes as in a shell, which there is none
 program:            what a Python program publishes to the running instance: `capture.publisher.Publisher`
+screen:[DISPLAY]    an X display, `screen::0`; that of the environment where none is named
 test:[KEY=VALUE,…]  a generated picture with a clock, a frame number and a tone. Keys:
                     size=1280x720   pixels; both numbers are even
                     fps=30          pictures a second
@@ -26,7 +27,7 @@ import msgspec
 
 from common.errors import SettingsError
 
-KINDS = ("mock:FILE", "camera:ID", "rtsp://…", "http(s)://…", "exec:COMMAND", "program:", "test:")
+KINDS = ("mock:FILE", "camera:ID", "rtsp://…", "http(s)://…", "exec:COMMAND", "program:", "screen:", "test:")
 NAME_CHARACTERS_MAX = 64  # of common.messages.STREAM_NAME_PATTERN
 GENERATED_SIDE_MIN, GENERATED_SIDE_MAX = 128, 4096  # below, the clock cannot be read
 FPS_MIN, FPS_MAX = 1, 240
@@ -65,6 +66,12 @@ class ProgramSpec(msgspec.Struct, frozen=True):
     """`program:`: samples of a Python program."""
 
 
+class ScreenSpec(msgspec.Struct, frozen=True):
+    """`screen:`: an X display. display: `:0`; empty for that of the environment."""
+
+    display: str = ""
+
+
 class GeneratedSpec(msgspec.Struct, frozen=True):
     """`test:`: the generated picture."""
 
@@ -75,7 +82,7 @@ class GeneratedSpec(msgspec.Struct, frozen=True):
     sync_interval_ms: int | None = None
 
 
-SourceSpec = FileSpec | CameraSpec | UrlSpec | CommandSpec | ProgramSpec | GeneratedSpec
+SourceSpec = FileSpec | CameraSpec | UrlSpec | CommandSpec | ProgramSpec | ScreenSpec | GeneratedSpec
 
 
 def parse(text: str) -> SourceSpec:
@@ -97,6 +104,10 @@ def parse(text: str) -> SourceSpec:
         if rest:
             raise SettingsError(f"{text}: nothing follows the colon: a program finds the stream by its name")
         return ProgramSpec()
+    if colon and kind == "screen":
+        if not re.fullmatch(r"(:[0-9]{1,5}(\.[0-9]{1,2})?)?", rest):
+            raise SettingsError(f"{text}: an X display is :NUMBER, as in screen::0")
+        return ScreenSpec(rest)
     if colon and kind == "test":
         return _generated(text, rest)
     raise SettingsError(f"{without_secrets(text)!r} is no source: it is one of {', '.join(KINDS)}")
@@ -126,6 +137,8 @@ def default_name(spec: SourceSpec) -> str:
             return _as_name(words[0].rpartition("/")[2], "program")
         case ProgramSpec():
             return "program"
+        case ScreenSpec():
+            return "screen"
         case GeneratedSpec():
             return "test"
 

@@ -56,6 +56,7 @@ SOURCE is one of
   rtsp://HOST/PATH an IP camera or another server; http:// and https:// too: MPEG-TS, HLS, MJPEG, a file
   exec:COMMAND     a program that writes a stream to its stdout: 'exec:ffmpeg -i … -f mpegts -'
   program:         what a Python program publishes, by capture.publisher.Publisher(NAME)
+  screen:          this X display, $DISPLAY, or another one: screen::0
 Its URL path is NAME; without one, a name is made from the source. With no source at all, neither here nor
 in the file, test: is served. Flags and sources override the file.
 

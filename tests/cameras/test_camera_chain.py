@@ -4,11 +4,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
 
+from common.clock import now_us
 from tests.support import camera_formats, decoding, players
 from tests.support.camera_formats import mjpeg
 from tests.support.forked_roles import HTTP_PORT, RTSP_PORT, ForkedRoles
@@ -30,6 +32,7 @@ source_wait_ms = 60000
 DOOR = """
 [streams.door]
 source = "camera:{path}"
+slate = true
 """
 YARD = """
 [streams.yard]
@@ -38,7 +41,8 @@ format = "mjpeg"
 fps = 5.0
 """
 RTSP, HTTP = f"rtsp://127.0.0.1:{RTSP_PORT}/door", f"http://127.0.0.1:{HTTP_PORT}"
-WITHIN_S = 90.0
+WITHIN_S = 120.0  # for anything: the processor is emulated, and its host may be busy
+SLATE_US = 1_500_000
 FFMPEG_PICTURES = 80
 
 
@@ -49,13 +53,13 @@ class Ffmpeg(threading.Thread):
         super().__init__(daemon=True)
         shown = f"-fps_mode vfr -frames:v {FFMPEG_PICTURES} -f null -"
         self._line = f"ffmpeg -nostdin -v error -rtsp_transport tcp -i {url} {shown}"
+        self.ended: players.Run | None = None
 
     def run(self) -> None:
-        self.ended = players.run(self._line, within_s=150)
+        self.ended = players.run(self._line, within_s=2 * WITHIN_S)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -72,46 +76,53 @@ def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
         ffmpeg = Ffmpeg(RTSP)
         ffmpeg.start()
         with (
-            RtspViewer(RTSP) as rtsp,
-            HttpViewer(f"{HTTP}/door.ts") as http,
-            HttpViewer(f"{HTTP}/yard.ts") as other,
+            RtspViewer(RTSP, timeout_s=WITHIN_S) as rtsp,
+            HttpViewer(f"{HTTP}/door.ts", timeout_s=WITHIN_S) as http,
+            HttpViewer(f"{HTTP}/yard.ts", timeout_s=WITHIN_S) as other,
         ):
             for viewer in (rtsp, http, other):
                 viewer.wait_bytes(20_000, WITHIN_S)
 
             door.unplug()
-            pulled_s = time.monotonic()
+            pulled_s, pulled_us = time.monotonic(), now_us()
             until(lambda: "reason=" in roles.log("capture-door"), WITHIN_S, "its word in the log")
             said_s = time.monotonic() - pulled_s
             assert "/dev/v4l/by-id/" in roles.log("capture-door")
             waiting = psutil.Process(roles.pids["capture-door"])
             away_s, cpu_s = time.monotonic(), sum(waiting.cpu_times()[:2])
-            other.wait_bytes(20_000, WITHIN_S)  # nobody else notices
+            other.wait_picture(pulled_us + SLATE_US, WITHIN_S)  # nobody else notices
+            for viewer in (rtsp, http):  # who sees a slate
+                viewer.wait_picture(pulled_us + SLATE_US, WITHIN_S)
             away_s = time.monotonic() - away_s
-            assert sum(waiting.cpu_times()[:2]) - cpu_s < 0.5 * away_s + 0.5
+            assert sum(waiting.cpu_times()[:2]) - cpu_s < 0.5 * away_s + 1.0
             before = times_up("door")
 
             door.plug()
             back_s = time.monotonic()
             until(lambda: times_up("door") > before, WITHIN_S, "it back")
-            found_s = time.monotonic() - back_s
+            found_s, found_us = time.monotonic() - back_s, now_us()
             for viewer in (rtsp, http, other):
-                viewer.wait_bytes(40_000, WITHIN_S)
-            ffmpeg.join(WITHIN_S)
+                viewer.wait_picture(found_us + 500_000, WITHIN_S)
+            ffmpeg.join(2 * WITHIN_S)
         for viewer in (rtsp, http, other):
             assert viewer.error is None, repr(viewer.error)  # each has kept its connection
+        assert ffmpeg.ended is not None
         assert (ffmpeg.ended.code, ffmpeg.ended.err) == (0, "")
     record_property("seconds from pulling the cable to the word of it", round(said_s, 2))
     record_property("seconds from the node's return to the first picture", round(found_s, 2))
-    assert found_s < 20, found_s  # 0.1 to 1.5 s on an emulated processor
 
     for viewer in (rtsp, http):
         decoded = decoding.decode(viewer.ts, check_pictures=True)
-        decoded.check_whole()
-        resumed = [after for _, after in decoded.gaps(clip)]  # the cable's, and those of a slow processor
-        assert resumed
-        assert not [number for number in resumed if number % clip.sync_every], "each loss ends at a sync point"
-        assert decoded.pictures > 30
+        assert not decoded.errors
+        numbers = [reading.number for reading in decoded.readings]
+        first, last = numbers.index(-1), len(numbers) - numbers[::-1].index(-1)
+        assert set(numbers[first:last]) == {-1}  # the slate, once
+        for start, end in ((0, first), (last, len(numbers))):
+            part = decoded.readings[start:end]
+            assert not [reading.number for reading in part if reading.damaged]
+            assert part[0].number % clip.sync_every == 0, "it begins at a sync point"
+            resumed = [after for before, after in pairwise(numbers[start:end]) if not clip.follows(after, before)]
+            assert not [number for number in resumed if number % clip.sync_every], "each loss ends at a sync point"
     decoded = decoding.decode(other.ts)
     assert not decoded.errors
     assert decoded.pictures > 10

@@ -100,6 +100,26 @@ def test_compressed_pictures_pass_through_with_the_drivers_times(camera: FakeCam
     source.close()
 
 
+def test_h265_passes_through_too(camera: FakeCamera, clock: Clock) -> None:
+    camera.modes = {"MJPG": SIZES, "YUYV": SIZES, "HEVC": SIZES}
+    source = source_of(clock)
+    source.open()
+    assert camera.format == ("HEVC", 160, 120), "what needs no encoding comes first"
+    pictures = [packet.data for packet in packets(media_file("cam.ts", "libx265", None, b_pictures=0))]
+    damaged = 5
+    for number, data in enumerate(pictures[:40]):
+        camera.give(data, NOW_US + number, flags=MONOTONIC | (ERROR if number == damaged else 0))
+    samples = read_all(source) + read_all(source)
+    assert [bytes(sample.data) for sample in samples] == [*pictures[:damaged], *pictures[30:40]]
+    assert [number for number, sample in enumerate(samples) if sample.sync] == [0, damaged]
+    assert {sample.codec for sample in samples} == {Codec.H265}
+    track = source.tracks[0]
+    assert (track.codec, track.width, track.height, track.fps) == (Codec.H265, 160, 120, 30)
+    assert track.config == annexb.parameter_sets(pictures[0], Codec.H265)
+    assert camera.key_frames_forced == 1
+    source.close()
+
+
 def test_it_begins_at_a_sync_point(camera: FakeCamera, clock: Clock) -> None:
     source = source_of(clock)
     source.open()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from capture import encode
-from capture.encode import AacEncoder, JpegDecoder, PictureEncoder, new_context
+from capture.encode import JpegDecoder, PictureEncoder, SoundEncoder, new_context
 from common import annexb, config
 from common.errors import SourceError
 from common.sample import Codec, Sample
@@ -218,25 +218,28 @@ def test_jpeg_pictures_are_decoded_whole_or_not_at_all() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_sound_comes_back_as_it_was(channels: int) -> None:
-    encoder = AacEncoder(48_000, channels, 96_000)
+@pytest.mark.parametrize(("codec", "lead", "later"), [(Codec.AAC, 1024, 1024), (Codec.OPUS, 312, 960)])
+def test_sound_comes_back_as_it_was(codec: Codec, lead: int, later: int, channels: int) -> None:
+    encoder = SoundEncoder(codec, 48_000, channels, 96_000)
+    assert (encoder.track.codec, encoder.block_samples) == (codec, later)
     assert encoder.track.config
-    time = np.arange(48 * AacEncoder.BLOCK_SAMPLES) / 48_000
-    sound = (0.3 * np.sin(2 * np.pi * 500 * time)).astype(np.float32)
+    size = encoder.block_samples
+    time = np.arange(48 * size) / 48_000
+    left = (0.3 * np.sin(2 * np.pi * 500 * time)).astype(np.float32)
+    sound = np.stack([left, 0.5 * left])[:channels]
     frames: list[tuple[bytes, int]] = []
-    for start in range(0, len(sound), AacEncoder.BLOCK_SAMPLES):
-        block = np.repeat(sound[None, start : start + AacEncoder.BLOCK_SAMPLES], channels, axis=0)
-        frames += encoder.encode(np.ascontiguousarray(block), start)
-    assert [first for _, first in frames] == [1024 * (index - 1) for index in range(len(frames))]
-    context = av.CodecContext.create("aac", "r")
+    for start in range(0, sound.shape[1], size):
+        frames += encoder.encode(np.ascontiguousarray(sound[:, start : start + size]), start)
+    assert [first for _, first in frames] == [size * index - lead for index in range(len(frames))]
+    context = av.CodecContext.create("aac" if codec is Codec.AAC else "opus", "r")
     context.extradata = encoder.track.config
     heard = []
     for data, first in frames:
         packet = av.Packet(data)
         packet.pts, packet.time_base = first, Fraction(1, 48_000)
-        heard += [frame.to_ndarray() for frame in context.decode(packet)]
-    assert heard[0].shape[0] == channels
-    again = np.concatenate(heard, axis=1)[0]
-    start = again.shape[0] - 20 * 1024
-    first_sample = frames[0][1] + start
-    assert np.abs(again[start : start + 4096] - sound[first_sample : first_sample + 4096]).max() < 0.05
+        heard += context.decode(packet)
+    frame = heard[-20]
+    again = frame.to_ndarray()
+    assert again.shape == (channels, size)
+    assert frame.pts is not None
+    assert np.abs(again - sound[:, frame.pts : frame.pts + size]).max() < 0.05

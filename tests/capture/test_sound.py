@@ -3,7 +3,8 @@
 import random
 import time
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from fractions import Fraction
+from itertools import islice, pairwise
 
 import av
 import numpy as np
@@ -13,12 +14,13 @@ from capture import sound
 from capture.sound import (
     BLOCKS_QUEUED_MAX,
     SAMPLE_RATE_HZ,
-    Block,
-    SoundEncoder,
+    Recorded,
+    SoundOnClock,
     SoundTrack,
     WithSound,
     alsa_blocks,
 )
+from common import clock
 from common.sample import Codec, Sample, Track
 from tests.support.wait import until
 
@@ -32,7 +34,7 @@ TONE = "sine=frequency=1000:sample_rate=44100"
 def test_a_device_whose_clock_is_off_stays_with_the_picture(ppm: int) -> None:
     """Ten times what a bad crystal is off by, for a minute: 60 ms without correction."""
     choose = random.Random(ppm)
-    encoder = SoundEncoder()
+    encoder = SoundOnClock(Codec.AAC)
     off_us = []
     for number in range(round(60e6 / BLOCK_US)):
         end_us = (number + 1) * BLOCK_US * (1 - ppm / 1e6)  # a fast clock is early with each block
@@ -44,7 +46,7 @@ def test_a_device_whose_clock_is_off_stays_with_the_picture(ppm: int) -> None:
 
 
 def test_times_rise_whatever_the_device_does() -> None:
-    encoder = SoundEncoder()
+    encoder = SoundOnClock(Codec.AAC)
     times_us = []
     for first, arrived_us in ((0, 50_000), (1024, 70_000), (2048, 90_000), (90_000, 60_000), (91_024, 95_000)):
         times_us += [sample.time_us for sample in encoder.encode(first, SILENCE, arrived_us)]
@@ -52,7 +54,7 @@ def test_times_rise_whatever_the_device_does() -> None:
 
 
 def test_what_a_device_of_libavdevice_records() -> None:
-    blocks = np.concatenate(list(islice(alsa_blocks(TONE, "lavfi"), 20)), axis=1)
+    blocks = np.concatenate([block for block, *_ in islice(alsa_blocks(TONE, 1024, "lavfi"), 20)], axis=1)
     assert blocks.shape == (2, 20 * 1024)
     assert blocks.dtype == np.float32
     assert np.array_equal(blocks[0], blocks[1])
@@ -62,11 +64,73 @@ def test_what_a_device_of_libavdevice_records() -> None:
     )
 
 
-def tone() -> Iterator[Block]:
+class Card:
+    """A device as libavdevice shows ALSA's. said_us: the wall clock's time of each frame of 10 ms."""
+
+    def __init__(self, said_us: list[int]) -> None:
+        self._said_us = said_us
+
+    def __enter__(self) -> "Card":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def decode(self, audio: int) -> Iterator[av.AudioFrame]:
+        del audio
+        for said_us in self._said_us:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.int16), "s16", "stereo")
+            frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 1_000_000), said_us
+            yield frame
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, said_us: list[int]) -> list[Recorded]:
+    monkeypatch.setattr(av, "open", lambda *_, **__: Card(said_us))
+    return list(alsa_blocks("hw:0", 960))
+
+
+@pytest.mark.parametrize(
+    ("said_ago_us", "ago_us"), [(70_000, 70_000), (10_000, 10_000), (-10_000, 0), (3_600_000_000, 0)]
+)
+def test_the_driver_says_when_that_was(monkeypatch: pytest.MonkeyPatch, said_ago_us: int, ago_us: int) -> None:
+    """By the wall clock: one that was set since says nothing."""
+    said_us = time.time_ns() // 1000 - said_ago_us - 20_000
+    (block,) = recorded(monkeypatch, [said_us, said_us + 10_000])
+    assert clock.now_us() - block.end_us == pytest.approx(ago_us, abs=9_000)
+
+
+def test_what_the_device_has_lost_is_known_by_its_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    said_us = time.time_ns() // 1000 - 200_000
+    times = [said_us + number * 10_000 + (100_000 if number >= 4 else 0) for number in range(8)]
+    assert [block.missing for block in recorded(monkeypatch, times)] == [0, 0, 4800, 0]
+    times = [said_us + number * 10_000 + (3_600_000_000 if number >= 4 else 0) for number in range(8)]
+    assert [block.missing for block in recorded(monkeypatch, times)] == [0, 0, 0, 0], "the clock was set"
+
+
+def test_behind_a_gap_sound_is_where_it_belongs_at_once() -> None:
+    def blocks(_: int) -> Iterator[Recorded]:
+        for number in range(50):
+            lost = 24_000 if number >= 20 else 0
+            end_us = round(((number + 1) * 1024 + lost) * 1e6 / SAMPLE_RATE_HZ)
+            yield Recorded(SILENCE, end_us, 24_000 if number == 20 else 0)
+
+    track = SoundTrack(blocks, Codec.AAC)
+    try:
+        until(lambda: track.faults, 5, "the end of the device")
+        times = [sample.time_us for sample in track.samples()]
+    finally:
+        track.close()
+    assert track.gaps == 1
+    steps = [after - before for before, after in pairwise(times)]
+    assert [round(step / BLOCK_US) for step in steps if step > 2 * BLOCK_US] == [24]
+    assert times[-1] == pytest.approx(47 * BLOCK_US + 500_000, abs=1_000)
+
+
+def tone(block_samples: int) -> Iterator[Recorded]:
     """As fast as a sound card is."""
-    for block in alsa_blocks(TONE, "lavfi"):
-        time.sleep(BLOCK_US / 1e6)
-        yield block
+    for block, *_ in alsa_blocks(TONE, block_samples, "lavfi"):
+        time.sleep(block_samples / SAMPLE_RATE_HZ)
+        yield Recorded(block, clock.now_us())
 
 
 class Pictures:
@@ -93,9 +157,10 @@ class Pictures:
         self.closed += 1
 
 
-def test_pictures_and_sound_are_one_source() -> None:
+@pytest.mark.parametrize("codec", [Codec.AAC, Codec.OPUS])
+def test_pictures_and_sound_are_one_source(codec: Codec) -> None:
     pictures = Pictures()
-    source = WithSound(pictures, "hw:0", tone)
+    source = WithSound(pictures, "hw:0", codec, tone)
     source.open()
     try:
         assert list(source.tracks) == []
@@ -110,9 +175,10 @@ def test_pictures_and_sound_are_one_source() -> None:
         until(both, 10, "sound")
         assert got[0].codec is Codec.H264, "no sound before the picture is known"
         picture, heard = source.tracks
-        assert (picture.codec, heard.codec) == (Codec.H264, Codec.AAC)
+        assert (picture.codec, heard.codec) == (Codec.H264, codec)
         assert source.tracks is source.tracks
-        decoder = av.CodecContext.create("aac", "r")
+        decoder = av.CodecContext.create(codec.value, "r")
+        assert isinstance(decoder, av.AudioCodecContext)
         decoder.extradata = heard.config
         sounds = [frame for one in got if one.audio for frame in decoder.decode(av.Packet(bytes(one.data)))]
         assert np.abs(sounds[-1].to_ndarray()).max() > 0.05
@@ -128,14 +194,14 @@ def test_a_device_that_is_not_there_leaves_the_picture_alone(monkeypatch: pytest
     monkeypatch.setattr(sound, "RETRY_S", 0.01)
     tries = 0
 
-    def blocks() -> Iterator[Block]:
+    def blocks(_: int) -> Iterator[Recorded]:
         nonlocal tries
         tries += 1
         if tries < 3:
             raise OSError(5, "Input/output error")
-        yield SILENCE
+        yield Recorded(SILENCE, clock.now_us())
 
-    source = WithSound(Pictures(), "hw:9", blocks)
+    source = WithSound(Pictures(), "hw:9", Codec.AAC, blocks)
     source.open()
     try:
         until(lambda: source.notes[1:] == ("no sound from hw:9 yet: Input/output error",), 5, "the note")
@@ -147,11 +213,11 @@ def test_a_device_that_is_not_there_leaves_the_picture_alone(monkeypatch: pytest
 
 
 def test_what_is_not_fetched_is_left_out_and_counted() -> None:
-    def blocks() -> Iterator[Block]:
+    def blocks(_: int) -> Iterator[Recorded]:
         for _ in range(BLOCKS_QUEUED_MAX + 7):
-            yield SILENCE
+            yield Recorded(SILENCE, clock.now_us())
 
-    track = SoundTrack(blocks)
+    track = SoundTrack(blocks, Codec.AAC)
     try:
         until(lambda: track.faults, 5, "the end of the device")
         assert track.lost == 7

@@ -20,7 +20,7 @@ import server.__main__ as server_role
 from tests.support.wait import until
 
 RTSP_PORT, HTTP_PORT = 8554, 8080
-END_S = 20.0
+END_S = 60.0  # on an emulated processor
 
 
 class ForkedRoles:

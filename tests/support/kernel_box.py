@@ -30,10 +30,11 @@ PORT = "/dev/vport*p1"  # where they report; its number is that of the virtio bu
 JOB = "/run/box/job.json"  # their arguments
 MEMORY_MB = 1500
 
-# What the root file system needs, then the cameras: of vivid one that has only pictures.
+# What the root file system needs, then the cameras: of vivid one that has only pictures; and a sound card whose
+# playback is what its other device records.
 _MODULES = {
     "virtio_pci": "", "virtio_console": "", "9pnet_virtio": "", "9p": "", "overlay": "",
-    "vivid": "n_devs=1 node_types=0x1 num_inputs=1", "uvcvideo": "", "vhci-hcd": "",
+    "vivid": "n_devs=1 node_types=0x1 num_inputs=1", "uvcvideo": "", "vhci-hcd": "", "snd-aloop": "",
 }  # fmt: skip
 
 _INIT = """#!/bin/busybox sh

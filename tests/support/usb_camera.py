@@ -48,13 +48,15 @@ _END_OF_PICTURE, _ERROR, _HAS_TIMES = 0x02, 0x40, 0x8C  # with end of header
 class UsbCamera:
     """One camera. `with UsbCamera([...]) as camera:` has it plugged in, with a device node.
 
-    frozen: it sends no pictures. damage: so many of the next pictures are sent with the error bit.
+    frozen: it sends no pictures. damage: so many of the next pictures are sent with the error bit. began_us: when
+    the first picture since the last start was taken.
     """
 
     def __init__(self, formats: Sequence[Format], serial: str = "0001", port: int = 0) -> None:
         self.formats, self.serial, self.port = formats, serial, port
         self.frozen = False
         self.damage = 0
+        self.began_us = 0
         self.controls = {BRIGHTNESS: 0, CONTRAST: 32}
         self._plugged = False
         self._threads: list[threading.Thread] = []
@@ -290,6 +292,7 @@ class UsbCamera:
     def _take(self, one: Format, interval: int) -> None:
         """Pictures of one start of the stream, until it is stopped."""
         began_s = time.monotonic()
+        self.began_us = round(began_s * 1e6)
         stream = self._stream
         for number in itertools.count():
             due_s = began_s + number * interval / 1e7

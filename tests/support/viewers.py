@@ -18,7 +18,9 @@ from tests.support.wait import until
 
 RTP_HEADER_BYTES = 12
 TS_BYTES = 188
+PTS_MODULUS = 1 << 33
 JOIN_WITHIN_S = 15.0
+VIDEO_PID = 0x100
 
 
 class Viewer(ABC):
@@ -66,6 +68,17 @@ class Viewer(ABC):
 
         until(come, within_s, f"{more} bytes of TS")
 
+    def wait_picture(self, since_us: int, within_s: float = 10.0) -> None:
+        """Until a picture has come whose time is later than `since_us`, on the clock of the server's machine."""
+        since = since_us * 9 // 100
+
+        def come() -> bool:
+            assert self.error is None, repr(self.error)
+            pts = newest_pts(self.ts)
+            return pts is not None and (pts - since) % PTS_MODULUS < PTS_MODULUS // 2
+
+        until(come, within_s, "a picture of now")
+
     @property
     @abstractmethod
     def received(self) -> int:
@@ -108,11 +121,14 @@ class RtspViewer(Viewer):
         rate_bps: int | None = None,
         receive_buffer_bytes: int | None = None,
         user_agent: str = "tests",
+        timeout_s: float = 10.0,
     ) -> None:
         super().__init__()
         self.packets: list[Packet] = []
         self._received = 0
-        self.client = RtspClient(url, receive_buffer_bytes=receive_buffer_bytes, user_agent=user_agent)
+        self.client = RtspClient(
+            url, timeout_s=timeout_s, receive_buffer_bytes=receive_buffer_bytes, user_agent=user_agent
+        )
         self._pace = read_bytes_max, rate_bps
 
     @property
@@ -152,6 +168,7 @@ class HttpViewer(Viewer):
         read_bytes_max: int = 65536,
         receive_buffer_bytes: int | None = None,
         user_agent: str = "tests",
+        timeout_s: float = 10.0,
     ) -> None:
         super().__init__()
         parts = urlsplit(url)
@@ -160,9 +177,9 @@ class HttpViewer(Viewer):
         self._read_bytes_max = read_bytes_max
         self._path = parts.path
         self._user_agent = user_agent
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
         self._connection.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._connection.sock.settimeout(10)
+        self._connection.sock.settimeout(timeout_s)
         if receive_buffer_bytes is not None:
             self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self._connection.sock.connect((parts.hostname, parts.port or 80))
@@ -195,3 +212,14 @@ class HttpViewer(Viewer):
         if self._response is not None:
             self._response.close()  # it has taken the socket over
         self._connection.close()
+
+
+def newest_pts(ts: bytes) -> int | None:
+    """The PTS of the last picture that begins in a TS, 90 kHz; None if none does."""
+    for at in range(len(ts) // TS_BYTES * TS_BYTES - TS_BYTES, -1, -TS_BYTES):
+        pid, adaptation = (ts[at + 1] & 0x1F) << 8 | ts[at + 2], ts[at + 3] >> 4 & 3
+        if pid == VIDEO_PID and ts[at + 1] & 0x40 and adaptation & 1:
+            pes = at + 4 + (1 + ts[at + 4] if adaptation & 2 else 0)
+            time = ts[pes + 9 : pes + 14]
+            return (time[0] >> 1 & 7) << 30 | time[1] << 22 | time[2] >> 1 << 15 | time[3] << 7 | time[4] >> 1
+    return None
