@@ -201,7 +201,8 @@ class RtspConnection(Connection):
                     services.counters.rtcp_ignored += 1
                 else:
                     services.receiver_reports.heard(viewer, data)
-            case Close(reason):
+            case Close(reason, fault):
+                services.counters.rtsp_errors += fault
                 services.log.debug("connection_refused", peer=self.peer, reason=reason)
                 self.finish()
 

@@ -178,7 +178,7 @@ class Dialogue:
             self._steps.append(Reply(encode(Response(event.status, fields)), fault=True))
         if event.close or self._faults >= FAULTS_MAX:
             self._closed = True
-            self._steps.append(Close("not RTSP"))
+            self._steps.append(Close("not RTSP", fault=not event.status))
 
     def _request(self, request: Request) -> None:
         headers = request.headers

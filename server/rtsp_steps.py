@@ -73,9 +73,10 @@ class Feedback(msgspec.Struct, frozen=True):
 
 
 class Close(msgspec.Struct, frozen=True):
-    """Close the connection when all is sent. reason: for the log."""
+    """Close the connection when all is sent. reason: for the log. fault: an error that was not answered."""
 
     reason: str
+    fault: bool = False
 
 
 Step = Reply | Describe | Play | Pause | End | Feedback | Close

@@ -178,7 +178,7 @@ def _hold(
         blames += watcher.blames
         blames += verdict.stuck(watcher.name, watcher.pictures_s, end_s, actions.done)
         blames += verdict.unexcused(watcher.ends, actions.done)
-        blames += verdict.losses(watcher.gaps, actions.done)
+        blames += verdict.losses(watcher.name, watcher.gaps, actions.done)
     blames += verdict.growing(lookout.sightings)
     blames += [Blame(one.start_s, one.fault) for one in actions.done if one.fault]
     for process in actions.figures().processes:

@@ -7,6 +7,7 @@ from tests.chaos.verdict import (
     GROWTH_BYTES_A_MINUTE_MAX,
     LIFE_FDS_S,
     YOUNG_S,
+    Blame,
     Disturbance,
     End,
     Gap,
@@ -84,8 +85,9 @@ class TestUnexcused:
 
 def test_packets_are_missing_by_a_viewers_own_fault_or_not() -> None:
     slow = Disturbance("slow", 5, 8, viewers={"udp"})
-    assert losses([(6.0, "udp"), (9.5, "udp")], [slow]) == []
-    assert [blame.at_s for blame in losses([(6.0, "other"), (11.0, "udp")], [slow])] == [6.0, 11.0]
+    own, later = Blame(9.5, "gap"), Blame(11.0, "gap")
+    assert losses("udp", [own, later], [slow]) == [later]
+    assert losses("other", [own, later], [slow]) == [own, later]
 
 
 class TestGrowing:

@@ -93,14 +93,10 @@ def unexcused(ends: Iterable[End], done: Iterable[Disturbance], margin_s: float 
     ]
 
 
-def losses(gaps: Iterable[tuple[float, str]], done: Iterable[Disturbance], margin_s: float = 2.0) -> list[Blame]:
-    """The gaps in what viewers got by UDP, (when, who), that are not their own fault."""
-    disturbances = list(done)
-    return [
-        Blame(at_s, f"{viewer}: packets are missing")
-        for at_s, viewer in gaps
-        if not any(viewer in one.viewers and one.start_s <= at_s <= one.over_s + margin_s for one in disturbances)
-    ]
+def losses(viewer: str, gaps: Iterable[Blame], done: Iterable[Disturbance], margin_s: float = 2.0) -> list[Blame]:
+    """The gaps in what a viewer got by UDP that are not its own fault."""
+    own = [one for one in done if viewer in one.viewers]
+    return [gap for gap in gaps if not any(one.start_s <= gap.at_s <= one.over_s + margin_s for one in own)]
 
 
 def growing(sightings: Iterable[Sighting]) -> list[Blame]:

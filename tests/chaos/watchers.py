@@ -81,7 +81,7 @@ class Watcher(ABC):
         self.ends: list[End] = []
         self.blames: list[Blame] = []
         self.refusals: Counter[str] = Counter()
-        self.gaps: list[tuple[float, str]] = []  # when packets were missing, and of whom
+        self.gaps: list[Blame] = []  # where packets were missing that may be
         self.agent = ""
         self.servers: dict[str, str] = {}  # of each agent, filled in from the figures
         self._url = url
@@ -193,11 +193,12 @@ class Watcher(ABC):
     def _checked(self, packets: Iterator[Rtp], *, lossless: bool = True) -> Iterator[Rtp]:
         """The same packets, whose numbers are to be contiguous: where they need not be, gaps are counted."""
         before: Rtp | None = None
+        begun_s = time.monotonic()
         for packet in packets:
             if before is not None and packet.sequence != (before.sequence + 1) & 0xFFFF:
-                if lossless:
-                    self._blame(f"sequence {packet.sequence} behind {before.sequence}")
-                self.gaps.append((time.monotonic(), self.name))
+                since_s = packet.first_s - begun_s
+                text = f"{self.agent}: {packet.sequence} behind {before.sequence}, {since_s:.2f} s after PLAY"
+                (self.blames if lossless else self.gaps).append(Blame(time.monotonic(), text))
                 self._lossy = 2  # this group, and the next: it may have begun already
             before = packet
             yield packet

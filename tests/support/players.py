@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ GST_CATEGORIES = "tsdemux|mpegtsbase|mpegtspacketizer|parse|libav|videodecoder|a
 # rtspsrc is fed the newest group of pictures at once, to show one soon, and moves its clock when that was long;
 # and its parser does not know the SEI in which x264 signs its pictures. It is interrupted at the end.
 GST_EXPECTED = "calculate_skew|decreasing timestamp|broken/invalid nal Type: 6 SEI, Size: \\d+|interrupted"
+HURRIED_NICE = -15
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,14 @@ def run(
     within_s: float = 40.0,
     environment: Mapping[str, str] | None = None,
     as_nobody: bool = False,
+    hurried: bool = False,
     enough: Callable[[str], bool] | None = None,
 ) -> Run:
     """Run a command line to its end. Raises AssertionError, with what it said, if that does not come in time.
 
     line: split as a shell does, and nothing else that a shell does.
-    as_nobody: not as root, where the tests run as root. enough: looks at its output and says when to interrupt a
-    program that does not end by itself.
+    as_nobody: not as root, where the tests run as root. hurried: others wait for it, where we may say so.
+    enough: looks at its output and says when to interrupt a program that does not end by itself.
     """
     words = shlex.split(line)
     user = "nobody" if as_nobody and os.geteuid() == 0 else None
@@ -66,6 +69,11 @@ def run(
         group=None if user is None else pwd.getpwnam(user).pw_gid,
         extra_groups=None if user is None else [],
     )
+    if hurried:
+        try:
+            os.setpriority(os.PRIO_PROCESS, process.pid, HURRIED_NICE)
+        except PermissionError:
+            pass  # not as root: it takes its turn
     assert process.stdout is not None
     assert process.stderr is not None
     said: tuple[list[str], list[str]] = ([], [])
@@ -94,6 +102,13 @@ def run(
             reader.join(10)
             pipe.close()
     return Run(process.returncode, "".join(said[0]), "".join(said[1]))
+
+
+def datagrams_thrown_away() -> int:
+    """How many this machine has had no room for in the sockets of those who are to read them (RcvbufErrors)."""
+    lines = Path("/proc/net/snmp").read_text().splitlines()
+    names, values = (line.split() for line in lines if line.startswith("Udp:"))
+    return int(values[names.index("RcvbufErrors")])
 
 
 def gst(line: str, enough: Callable[[str], bool] | None = None) -> Run:

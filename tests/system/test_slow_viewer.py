@@ -14,7 +14,8 @@ from tests.support.viewers import HttpViewer, RtspViewer, Viewer
 from tests.support.wait import until
 
 SMALL_BUFFER_BYTES = 16384
-FRAMES_BEHIND = 4 * (25 + 47)  # pictures and audio frames of 4 s, three more than the drop queue holds
+CONFIG = "[viewer]\nage_max_ms = 3000\n"  # good viewers read in the thread beside that of the bytewise one
+FRAMES_BEHIND = 6 * (25 + 47)  # pictures and audio frames of 6 s, twice what the drop queue holds
 CRAWL_BPS = 2_500_000  # of 8 million
 SLOW = ("stalled", "crawling", "stalled-http")
 GOOD = ("good-1", "good-2", "good-http")
@@ -33,7 +34,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(wide_clip: CheckClip) -> Iterator[dict[str, Watched]]:
     """All viewers of the story at once on one stream."""
-    with Instance(f"cam=mock:{wide_clip.path}") as instance:
+    with Instance(f"cam=mock:{wide_clip.path}", config=CONFIG) as instance:
         instance.wait_live("cam")
         url = instance.rtsp("cam")
         small = {"receive_buffer_bytes": SMALL_BUFFER_BYTES}

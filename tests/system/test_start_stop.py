@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import judge
 from tests.support.check_picture import CheckClip
-from tests.support.instance import Instance, command
+from tests.support.instance import PATIENT, Instance, command
 from tests.support.rtsp_client import RtspClient
 from tests.support.viewers import HttpViewer, RtspViewer
 from tests.support.wait import until
@@ -78,7 +78,8 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_instances_side_by_side(clip: CheckClip) -> None:
-    with Instance(f"cam=mock:{clip.path}") as one, Instance(f"cam=mock:{clip.path}") as two:
+    source = f"cam=mock:{clip.path}"
+    with Instance(source, config=PATIENT) as one, Instance(source, config=PATIENT) as two:
         assert not set(one.urls) & set(two.urls)
         with RtspViewer(one.rtsp("cam")) as left, RtspViewer(two.rtsp("cam")) as right:
             left.wait_bytes(100_000)
