@@ -12,16 +12,13 @@ from server.viewers import Viewer
 
 
 class ReceiverReports:
-    """clock: monotonic, wall: since 1970; both in µs, and the wall clock that of our sender reports."""
+    """clock: monotonic, µs, that of our sender reports."""
 
-    def __init__(
-        self, fanout: Fanout, counters: Counters, log: Logger, clock: Callable[[], int], wall: Callable[[], int]
-    ) -> None:
+    def __init__(self, fanout: Fanout, counters: Counters, log: Logger, clock: Callable[[], int]) -> None:
         self._fanout = fanout
         self._counters = counters
         self._log = log
         self._clock = clock
-        self._wall = wall
 
     def heard(self, viewer: Viewer, data: bytes) -> None:
         """Something came from the viewer on its way for RTCP."""
@@ -29,7 +26,8 @@ class ReceiverReports:
             reception = viewer.reception
             if not isinstance(reception, Reception):
                 reception = viewer.reception = Reception()
-            reception.note(block, rate_hz, ntp_time(self._wall()), self._clock())
+            now_us = self._clock()
+            reception.note(block, rate_hz, ntp_time(now_us + viewer.wall_ahead_us), now_us)
             if viewer.framing is Framing.UDP:  # over TCP nothing is lost: `Fanout` sees what is late
                 self._lower(viewer, reception)
 
@@ -44,7 +42,7 @@ class ReceiverReports:
             if reception is None:
                 self._counters.members_unheard += 1
             else:
-                reception.note(block, rate_hz, ntp_time(self._wall()), now_us)
+                reception.note(block, rate_hz, ntp_time(now_us + group.wall_ahead_us), now_us)
 
     def _blocks(self, viewers: Collection[Viewer], data: bytes) -> Iterator[tuple[Viewer, ReportBlock, int]]:
         """What is reported on RTP streams of these viewers: whose, what, and the rate of its clock, Hz."""

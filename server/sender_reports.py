@@ -15,7 +15,8 @@ AGE_MAX_US = 10_000_000  # a frame older than this has times of its own
 class SenderReports:
     """The first report of each viewer at once, the others every INTERVAL_US; and the goodbyes.
 
-    clock: monotonic, wall: since 1970; both in µs. cname: names this host's clock.
+    clock: monotonic, wall: since 1970; both in µs. cname: names this host's clock. For each viewer the wall
+    clock is looked at once: players take what they are told for one clock, which nobody sets.
     """
 
     def __init__(self, counters: Counters, clock: Callable[[], int], wall: Callable[[], int], cname: str) -> None:
@@ -32,7 +33,9 @@ class SenderReports:
 
     def start(self, viewer: Viewer) -> None:
         """Send the first report to a viewer that has its first frame; more come by `tick`."""
-        self._due.append((self._clock() + INTERVAL_US, viewer))
+        now_us = self._clock()
+        viewer.wall_ahead_us = self._wall() - now_us
+        self._due.append((now_us + INTERVAL_US, viewer))
         self._send(viewer)
 
     def stop(self, viewer: Viewer) -> None:
@@ -63,10 +66,11 @@ class SenderReports:
         """
         last = viewer.last
         assert last is not None
-        passed_us = self._clock() - last.born_us  # since the frame, for the wall clock goes on
+        now_us = self._clock()
+        passed_us = now_us - last.born_us  # since the frame, for the wall clock goes on
         if not 0 <= passed_us < AGE_MAX_US:
             passed_us = 0
-        ntp = ntp_time(self._wall())
+        ntp = ntp_time(now_us + viewer.wall_ahead_us)
         try:
             for track, (channels, ssrc) in enumerate(zip(viewer.channels, viewer.ssrcs, strict=False)):
                 if channels is None:

@@ -119,14 +119,15 @@ class Viewer:
     set up. offset: of its numbers at the frame it took last. books: what passed, and why it was not sent all;
     unlogged_drops: not yet in the log. room_bytes: how much it is to be given at once when it is behind.
     opened_us: when its ticket was asked for. slow: it has been behind, and has not kept up since.
-    reception: what it has reported. transport: as figures name it.
+    reception: what it has reported. transport: as figures name it. wall_ahead_us: of our clock, how far the wall
+    clock was when it got its first sender report: setting that must not move what it has been told.
     """
 
     __slots__ = (
         "_bytes", "_frames", "_given", "_last", "_opened_bytes", "_rtp", "_unwanted", "books", "channels",
         "connected_us", "flow", "framing", "id", "lane", "number", "offset", "opened_us", "outlet", "owner",
         "paused", "peer", "reception", "room_bytes", "slow", "spliced", "splices", "stream", "transport",
-        "unlogged_drops", "user_agent",
+        "unlogged_drops", "user_agent", "wall_ahead_us",
     )  # fmt: skip
 
     def __init__(
@@ -145,6 +146,7 @@ class Viewer:
         self.peer = peer
         self.user_agent = user_agent[:USER_AGENT_MAX]
         self.connected_us = now_us
+        self.wall_ahead_us = 0
         self.lane: Lane | None = None
         self.offset: Offset = NONE
         self.room_bytes = ROOM_BYTES_MAX

@@ -66,7 +66,7 @@ class Worker:
             is_far=role.lines.is_far,
         )  # fmt: skip
         self._reports = SenderReports(self._counters, now_us, _wall_us, f"framegate@{socket.gethostname()}")
-        receiver_reports = ReceiverReports(self._fanout, self._counters, role.log, now_us, _wall_us)
+        receiver_reports = ReceiverReports(self._fanout, self._counters, role.log, now_us)
         self._figures_desk = FiguresDesk(role, now_us)
         udp_port = config.rtsp.udp_port + 2 * index if config.rtsp.udp_port else 0
         pacing = Pacing(config.rtsp.udp_pace_bps // 8, config.rtsp.udp_burst_bytes)

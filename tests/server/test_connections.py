@@ -55,7 +55,7 @@ class Bench:
         self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us, 1_000_000)
         self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, Pacing(0, 1500), self.poller, self.counters, now_us)
         reports = SenderReports(self.counters, now_us, now_us, "me")
-        heard = ReceiverReports(self.fanout, self.counters, logs.logger(), now_us, now_us)
+        heard = ReceiverReports(self.fanout, self.counters, logs.logger(), now_us)
         multicast = MulticastGroups(
             CONFIG.rtsp, CONFIG.streams, 0, 1, self.poller, self.udp, self.fanout, reports, heard
         )

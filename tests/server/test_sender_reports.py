@@ -18,7 +18,8 @@ class Reported(Bench):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reports = SenderReports(self.counters, self.clock, lambda: WALL_US + self.now_us, "me")
+        self.wall_us = WALL_US
+        self.reports = SenderReports(self.counters, self.clock, lambda: self.wall_us + self.now_us, "me")
 
     def start(self, peer: Peer) -> None:
         self.reports.start(viewer_of(peer))
@@ -55,6 +56,21 @@ def test_the_first_at_once_and_the_others_at_an_interval(bench: Reported) -> Non
     passed = (bench.now_us - 40_000) * 9 // 100  # since the second frame
     assert parts(peer.judge.rtcp[1]) == (ntp_time(WALL_US + bench.now_us), 3600 + passed, 3, 13 * 188)
     assert bench.counters.reports_sent == 2
+
+
+def test_the_wall_clock_of_a_viewer_cannot_be_set(bench: Reported) -> None:
+    (early, first), (late, second) = bench.reader(), bench.reader()
+    bench.live(first, second)
+    bench.start(early)
+    bench.wall_us += 3_600_000_000
+    bench.start(late)
+    bench.now_us = INTERVAL_US
+    bench.reports.tick()
+    for peer, wall_us in ((early, WALL_US), (late, WALL_US + 3_600_000_000)):
+        peer.read(bench.fanout)
+        assert [parts(report)[0] for report in peer.judge.rtcp] == [
+            ntp_time(wall_us), ntp_time(wall_us + INTERVAL_US),
+        ]  # fmt: skip
 
 
 def test_a_frame_of_another_hosts_clock_is_now(bench: Reported) -> None:
