@@ -146,7 +146,11 @@ class Actions:
 
     def figures(self) -> InstanceFigures:
         """What the instance says of itself, asked of its supervisor."""
-        return msgspec.json.decode(ask_for_figures(self._instance.runtime_dir), type=InstanceFigures)
+        return msgspec.json.decode(self.stats(), type=InstanceFigures)
+
+    def stats(self) -> bytes:
+        """The same as it came."""
+        return ask_for_figures(self._instance.runtime_dir)
 
     # ---- viewers -----------------------------------------------------------------------------------------
 

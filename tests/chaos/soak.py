@@ -1,5 +1,6 @@
 """One soak: an instance, its viewers, a schedule, and what is found."""
 
+import json
 import os
 import re
 import statistics
@@ -11,13 +12,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from common.errors import FramegateError
+from common.figures import InstanceFigures
 from tests.chaos import verdict
 from tests.chaos.actions import DRAIN_S, HUNG_AFTER_S, PROGRAM_STREAM, Actions, Program
 from tests.chaos.schedule import schedule
 from tests.chaos.verdict import Blame, Sighting
 from tests.chaos.watchers import Decoded, HttpWatcher, Known, TcpWatcher, UdpWatcher, Watcher
-from tests.support import check_picture
+from tests.support import books, check_picture
 from tests.support.instance import Instance
 from tests.support.received import Judge
 from tests.support.wait import until
@@ -46,6 +50,7 @@ class Lookout:
     def __init__(self, actions: Actions, watchers: Sequence[Watcher]) -> None:
         self.sightings: list[Sighting] = []
         self.silences = 0  # questions that were not answered
+        self.blames: list[Blame] = []  # books that did not balance
         self._actions = actions
         self._by_name = {watcher.name: watcher for watcher in watchers}
         self._stopping = threading.Event()
@@ -61,7 +66,9 @@ class Lookout:
 
     def look(self) -> dict[str, int]:
         """One look; the descriptors of each role."""
-        figures = self._actions.figures()
+        stats = self._actions.stats()
+        self.blames += [Blame(time.monotonic(), f"books: {fault}") for fault in books.faults(json.loads(stats))]
+        figures = msgspec.json.decode(stats, type=InstanceFigures)
         for viewer in figures.viewers:
             watcher = self._by_name.get(viewer.user_agent.partition("#")[0])
             if watcher is not None:
@@ -179,6 +186,7 @@ def _hold(
         blames += verdict.stuck(watcher.name, watcher.pictures_s, end_s, actions.done)
         blames += verdict.unexcused(watcher.ends, actions.done)
         blames += verdict.losses(watcher.name, watcher.gaps, actions.done)
+    blames += lookout.blames
     blames += verdict.growing(lookout.sightings)
     blames += [Blame(one.start_s, one.fault) for one in actions.done if one.fault]
     for process in actions.figures().processes:
