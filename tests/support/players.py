@@ -19,7 +19,9 @@ from tests.support.wait import until
 GST_CATEGORIES = "tsdemux|mpegtsbase|mpegtspacketizer|parse|libav|videodecoder|audiodecoder|jitter|rtsp|rtp|soup"
 # rtspsrc is fed the newest group of pictures at once, to show one soon, and moves its clock when that was long;
 # and its parser does not know the SEI in which x264 signs its pictures. It is interrupted at the end.
-GST_EXPECTED = "calculate_skew|decreasing timestamp|broken/invalid nal Type: 6 SEI, Size: \\d+|interrupted"
+GST_EXPECTED = (
+    "calculate_skew|decreasing timestamp|broken/invalid nal Type: 6 SEI, Size: \\d+|interrupted|Could not send"
+)
 HURRIED_NICE = -15
 
 
@@ -116,7 +118,9 @@ def gst(line: str, enough: Callable[[str], bool] | None = None) -> Run:
     need("gst-launch-1.0")
     debug = {"GST_DEBUG": "2", "GST_DEBUG_NO_COLOR": "1"}
     played = run(f"gst-launch-1.0 {line}", environment=debug, enough=enough)
-    assert played.code == 0, played.err[-3000:]
+    # At its end rtspsrc may fail to say so, having cancelled its own connection: seen on a busy machine.
+    ends_badly = played.code != 0 and not re.search("Operation was cancelled.*Could not send", played.err, re.S)
+    assert not ends_badly, played.err[-3000:]
     complaints = [
         line
         for line in played.err.split("\n")
