@@ -4,7 +4,10 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
+from common.header_numbers import NONE
+from server.frame_mark import FrameMark
 from server.rtcp import ntp_time
 from server.sender_reports import AGE_MAX_US, INTERVAL_US, SenderReports
 from server.viewers import Viewer
@@ -71,6 +74,29 @@ def test_the_wall_clock_of_a_viewer_cannot_be_set(bench: Reported) -> None:
         assert [parts(report)[0] for report in peer.judge.rtcp] == [
             ntp_time(wall_us), ntp_time(wall_us + INTERVAL_US),
         ]  # fmt: skip
+
+
+def test_the_tracks_of_a_viewer_are_reported_at_the_same_instant(bench: Reported) -> None:
+    peer, _ = bench.reader()
+    viewer = viewer_of(peer)
+    viewer.channels = (0, 1), (2, 3)
+    one_clock_each = {"sequences": (1, 2), "ssrcs": (7, 8), "rates_hz": (90_000, 48_000), "clocks": (9_000, 500)}
+    frame = replace(bench.source.frame(sync=True, time_us=1_000_000).message, **one_clock_each)
+    viewer.took(FrameMark(frame, 1332, 1_000_000), 0, NONE)
+    bench.now_us = 1_030_000
+    bench.start(peer)
+    said, reports = peer.far.recv(2000), []
+    while said:
+        size = int.from_bytes(said[2:4], "big")
+        reports.append((said[1], said[4 : 4 + size]))
+        said = said[4 + size :]
+    assert [channel for channel, _ in reports] == [1, 3]
+    for (_, report), ssrc, clock in zip(reports, (7, 8), (9_000 + 2_700, 500 + 1_440), strict=True):
+        kind, words, source = struct.unpack_from(">xBHI", report)
+        assert (kind, source) == (200, ssrc)
+        assert parts(report)[:2] == (ntp_time(WALL_US + bench.now_us), clock)
+        sdes = report[4 + 4 * words :]
+        assert (sdes[1], sdes[4:8], sdes[8:12]) == (202, ssrc.to_bytes(4, "big"), b"\x01\x02me"), "the same name"
 
 
 def test_a_frame_of_another_hosts_clock_is_now(bench: Reported) -> None:
