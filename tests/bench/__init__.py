@@ -14,6 +14,8 @@ Rows
     age       from the frame's time (capture's publish) to its last byte at the viewer; framegate and C only
     spliced   framegate only: load once every viewer has been spliced (by not reading for 10 s)
     streams   framegate only: N streams with one viewer each, in cores
+    scale     framegate only: load, by 1, 2, 4 server processes; what they deliver with a core each follows from
+              what the busiest of them takes
     mux       framegate only: muxing a picture of 17 kB, beside a copy of it in memory and libavformat
 
 How to read the table

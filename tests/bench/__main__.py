@@ -62,6 +62,8 @@ def _arguments() -> argparse.ArgumentParser:
     add("--age-viewers", type=int, default=100, metavar="N")
     add("--spliced-viewers", type=int, default=1000, metavar="N")
     add("--streams", type=counts, default=(1, 10, 25, 50), metavar="N,...", help="of the row streams")
+    add("--processes", type=counts, default=(1, 2, 4), metavar="N,...", help="of servers, in the row scale")
+    add("--scale-viewers", type=int, default=500, metavar="N")
     add("--repeats", type=int, default=3, metavar="N")
     add("--seconds", type=float, default=10.0, help="the measuring window; a multiple of the clip's 10 s is fair")
     add("--warm", type=float, default=3.0, help="seconds between the last join and the window")
@@ -87,6 +89,9 @@ def _cases(options: argparse.Namespace) -> Iterator[Case]:
     if "streams" in options.rows:
         for streams in options.streams:
             yield Case("streams", "rtsp-tcp", streams)
+    if "scale" in options.rows:
+        for processes in options.processes:
+            yield Case("scale", "rtsp-tcp", options.scale_viewers, processes)
 
 
 def _servers(options: argparse.Namespace, cache: Path) -> tuple[list[Server], dict[str, str]]:

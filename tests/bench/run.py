@@ -14,9 +14,9 @@ from typing import Any, Literal
 from tests.bench.media import FPS, Clip
 from tests.bench.servers import Job, Server, Serving, Transport, UnavailableError
 
-Row = Literal["load", "join", "age", "spliced", "streams"]
-ROWS: tuple[Row, ...] = ("load", "join", "age", "spliced", "streams")
-OWN_ROWS: tuple[Row, ...] = ("spliced", "streams")  # only framegate is asked for these
+Row = Literal["load", "join", "age", "spliced", "streams", "scale"]
+ROWS: tuple[Row, ...] = ("load", "join", "age", "spliced", "streams", "scale")
+OWN_ROWS: tuple[Row, ...] = ("spliced", "streams", "scale")  # only framegate is asked for these
 AGED = ("framegate", "C")  # whose time stamps are this machine's clock
 
 STALL_S = 10.0  # of 4 Mbit/s: more than a send buffer of 4 MB, the kernel's largest by default, holds
@@ -27,11 +27,12 @@ SLACK_S = 60.0  # beyond what the sink was asked for, before it is given up
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table, whatever the server."""
+    """One line of the table, whatever the server. processes: of framegate's servers."""
 
     row: Row
     transport: Transport
     viewers: int
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,14 @@ class Run:
                 cores[role] = cores.get(role, 0.0) + entry["cpu_s"] / self.figures["seconds"]
         return cores
 
+    @property
+    def server_costs_s_per_gb(self) -> list[float]:
+        """CPU seconds of each server process per 10^9 bytes that all of them delivered; empty without roles."""
+        if not self.figures.get("bytes") or self.figures["processes_gone"]:
+            return []
+        servers = [entry for entry in self.figures["processes"] if self._role(entry) == "server"]
+        return [entry["cpu_s"] / self.figures["bytes"] * 1e9 for entry in servers]
+
     def _role(self, process: dict[str, Any]) -> str:
         return self.roles.get(process["pid"], "supervisor") if self.roles else ""
 
@@ -145,7 +154,8 @@ def measure(setup: Setup, case: Case, server: Server, repeat: int) -> Run:
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         cpus = ("0", "1") if setup.pin else ("", "")
-        job = Job(setup.clip, work, case.viewers if case.row == "streams" else 1, *cpus)
+        streams = case.viewers if case.row == "streams" else 1
+        job = Job(setup.clip, work, streams, *cpus, processes=case.processes)
         try:
             serving = server.start(stack, job)
             return _load(setup, case, server, repeat, serving)

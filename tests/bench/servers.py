@@ -38,7 +38,10 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What one run asks of a server. host: to listen on. `server_cpus` empty: wherever the kernel likes."""
+    """What one run asks of a server. host: to listen on. `server_cpus` empty: wherever the kernel likes.
+
+    processes: how many of framegate's server processes share the viewers out.
+    """
 
     clip: Clip
     work: Path
@@ -46,6 +49,7 @@ class Job:
     server_cpus: str = ""
     load_cpus: str = ""
     host: str = "127.0.0.1"
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def compiled(name: str, cache: Path) -> Path:
 
 
 def framegate() -> Server:
-    """framegate itself, one muxer and one server process."""
+    """framegate itself, one muxer, and one server process unless the job says more."""
     program = Path(sys.executable).with_name("framegate")
     if not program.exists():
         raise UnavailableError("framegate is not installed beside this Python")
@@ -184,7 +188,7 @@ def framegate() -> Server:
         process = spawn(
             stack,
             [program, "serve", *sources, "--host", job.host, "--rtsp-port", "0", "--http-port", "0",
-             "--runtime-dir", job.work / "fg"],
+             "--runtime-dir", job.work / "fg", "--servers", str(job.processes)],
             log,
             job.server_cpus,
         )  # fmt: skip

@@ -74,6 +74,25 @@ def _by_role(runs: Sequence[Run], _all: Sequence[Run]) -> str:
     return ", ".join(f"{role} {cores:.3f}" for role, cores in middle.items())
 
 
+def _processes(runs: Sequence[Run], _all: Sequence[Run]) -> str:
+    return str(runs[0].case.processes)
+
+
+def _servers_cost(run: Run) -> float | None:
+    return sum(run.server_costs_s_per_gb) or None
+
+
+def _busiest(run: Run) -> float | None:
+    costs = run.server_costs_s_per_gb
+    return max(costs) / sum(costs) if costs else None
+
+
+def _capacity(run: Run) -> float | None:
+    """Gbit/s that so many server processes send when each of them has a core of its own, all of it."""
+    costs = run.server_costs_s_per_gb
+    return 8 / max(costs) if costs else None
+
+
 _LATE = ("late", _median(lambda run: run.late_share, "{:.3%}"))
 _GAP = ("longest gap, ms", _spread("gap_ms", "max", "{:.0f}"))
 _RATE = ("Mbit/s a viewer", _spread("bitrate_bps", "p50", "{:.2f}", 1e-6))
@@ -100,6 +119,12 @@ COLUMNS: dict[Row, tuple[tuple[str, Cell], ...]] = {
     ),
     "spliced": (("s/GB", _cost), ("× unspliced", _unspliced_ratio), _LATE, _GAP, _RATE),
     "streams": (_CORES, _BY_ROLE, ("s/GB", _cost), _LATE, _GAP, _RATE),
+    "scale": (
+        ("server processes", _processes), ("s/GB", _cost),
+        ("of the servers", _median(_servers_cost, "{:.3f}")),
+        ("of these the busiest", _median(_busiest, "{:.0%}")),
+        ("a core each, Gbit/s", _median(_capacity, "{:.1f}")), _BY_ROLE, _LATE, _RATE,
+    ),
 }  # fmt: skip
 
 TITLES: dict[Row, str] = {
@@ -108,6 +133,7 @@ TITLES: dict[Row, str] = {
     "age": "Added age",
     "spliced": "Every viewer spliced once",
     "streams": "Many streams, one viewer each",
+    "scale": "Server processes",
 }
 
 
@@ -127,7 +153,9 @@ def _table_of(row: Row, runs: Sequence[Run], servers: Sequence[str]) -> str:
     heads = ["transport", "viewers", "server", *(name for name, _ in columns), "note"]
     lines = [f"### {TITLES[row]}", "", _line(heads), _line("---" for _ in heads)]
     cases = list(dict.fromkeys(run.case for run in runs if run.case.row == row))
-    for case in sorted(cases, key=lambda case: (case.transport != "rtsp-tcp", case.transport, case.viewers)):
+    for case in sorted(
+        cases, key=lambda case: (case.transport != "rtsp-tcp", case.transport, case.viewers, case.processes)
+    ):
         for server in servers:
             group = [run for run in runs if run.case == case and run.server == server]
             if group:
