@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from tests.bench import media, mux, peers
+from tests.bench import media, model, mux, peers
 from tests.bench.plot import plot
 from tests.bench.run import ROWS, Case, Run, Setup, applies, measure
 from tests.bench.servers import Server, Transport, UnavailableError, c_baseline, compiled, framegate
@@ -167,6 +167,9 @@ def main() -> int:
     names = [server.name for server in servers]
     print(table(runs, names))
     print()
+    if (fitted := model.fit(runs)) is not None:
+        print(model.described(fitted))
+        print()
     print(verdicts(runs, muxing))
     print()
     print("Servers: " + ", ".join(f"{server.name} {server.version}" for server in servers))
