@@ -9,12 +9,12 @@ While it waits, or an open source has nothing to give yet, a slate may stand in 
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import zmq
 
 from capture.outlet import Outlet
 from capture.policy import Demand, KeyFrameRequests, Retries
-from capture.slate import WORDS, Slate
 from capture.source import Source
 from capture.source_of import source_of
 from capture.standby import Standby
@@ -25,6 +25,9 @@ from common.errors import SettingsError, SourceError
 from common.figures import RoleFigures
 from common.role import Role
 from common.sample import SAMPLE_BYTES_MAX, Sample, Track
+
+if TYPE_CHECKING:
+    from capture.slate import Slate
 
 READ_WAIT_S = 0.05  # how late a signal, a key-frame request or a new subscriber can be heard
 IDLE_WAIT_MS = 200  # while nothing runs: all of those wake the loop, the report and retries must not be late
@@ -126,7 +129,9 @@ class _Capture:
         self._slates += 1
         self._outlet.publish(self._slate.sample(time_us))
 
-    def _first_slate(self) -> Slate:
+    def _first_slate(self) -> "Slate":
+        from capture.slate import WORDS, Slate  # most captures never need it
+
         words = WORDS if self._stream.slate is True else str(self._stream.slate)
         video, *audio = self._standby.tracks
         slate = Slate(video, words, self._standby.since)
