@@ -26,6 +26,7 @@ AUD = {
 NAL_UNITS_MAX = 4096  # an 8K picture in one slice a row has some 500
 _WORD = np.dtype("<u2")
 _ZERO_BITS = np.uint16(0xFEFF)
+_SMALL_BYTES = 3000  # up to here it takes longer to call numpy than to search without it
 _LEAD_BYTES = 256  # what comes before the first slice is seldom longer
 
 H264_SLICES = frozenset(range(1, 6))
@@ -84,9 +85,15 @@ def nal_units(au: bytes | memoryview) -> list[tuple[int, int]]:
 
 def _start_codes(data: bytes) -> list[int]:
     """Where each start code is."""
+    starts: list[int] = []
+    if len(data) <= _SMALL_BYTES:
+        at = data.find(START_CODE)
+        while at >= 0:
+            starts.append(at)
+            at = data.find(START_CODE, at + len(START_CODE))
+        return starts
     words = np.frombuffer(data, _WORD, len(data) // 2)
     # 00 00 | 01 or 00 | 00 01: of two bytes that begin at an even place, the first is 0 and the second 0 or 1.
-    starts: list[int] = []
     for word in ((words & _ZERO_BITS) == 0).nonzero()[0].tolist():
         at = data.find(START_CODE, max(2 * word - 1, 0), 2 * word + len(START_CODE))
         if at >= 0 and (not starts or at > starts[-1]):

@@ -28,6 +28,7 @@ _MARKER = 0x80
 _SEQUENCE_WRAP = 1 << 16
 _LEAD = Struct(">BBHBBHII")  # `$`, channel, length | version, marker and type, sequence, timestamp, SSRC
 _NO_COUNTERS = (0, 0, 0, 0)
+_AUDIO, _NATIVE = FrameKind.AUDIO, Payload.NATIVE  # Python 3.11 is slow to look a member of an enum up
 _FORMATS = {
     Codec.H264: H264Format,
     Codec.H265: H265Format,
@@ -65,6 +66,8 @@ class NativeMuxer:
         self._ssrcs = tuple((ssrc + track) % RTP_WRAP for track in range(count))
         self._sequences = (sequence % _SEQUENCE_WRAP,) * count
         self._rates_hz = tuple(media.format.rate_hz for media in self.media)
+        self._codecs = tuple(media.format.codec for media in self.media)
+        self._kinds = tuple(_AUDIO if media.track.audio else FrameKind.VIDEO for media in self.media)
         self._clocks: list[int | None] = [None] * count  # where the next sample of sound begins, if it follows
 
     def can_replace(self, tracks: tuple[Track, ...]) -> bool:
@@ -85,50 +88,51 @@ class NativeMuxer:
         Raises MediaError for a codec that is not among the tracks, and for data that is empty, over
         SAMPLE_BYTES_MAX, or not in the form that `Sample` says.
         """
-        track = next((n for n, media in enumerate(self.media) if media.format.codec is sample.codec), None)
-        if track is None:
-            raise MediaError(f"the stream has no {sample.codec.upper()} track")
+        try:
+            track = self._codecs.index(sample.codec)
+        except ValueError:
+            raise MediaError(f"the stream has no {sample.codec.upper()} track") from None
         payload_format = self.media[track].format
         if not 0 < len(sample.data) <= SAMPLE_BYTES_MAX:
             raise MediaError(f"a sample of {len(sample.data)} bytes, allowed are 1 to {SAMPLE_BYTES_MAX}")
         parts = payload_format.split(sample.data, sample.sync)
         order_us = sample.order_us
         sequences = self._sequences
-        clock = self._clock(track, payload_format, sample)
+        kind = self._kinds[track]
+        clock = ticks(sample.time_us, payload_format.rate_hz)
+        if kind is _AUDIO:
+            clock = self._snapped(clock, track, payload_format, sample.data)
         data = _rows(parts, payload_format, clock % RTP_WRAP, sequences[track], self._ssrcs[track])
         packets = len(parts.packets)
         after = (sequences[track] + packets) % _SEQUENCE_WRAP
         self._sequences = (*sequences[:track], after, *sequences[track + 1 :])
         return Frame(
-            kind=FrameKind.AUDIO if sample.audio else FrameKind.VIDEO,
-            sync=sample.sync and track == 0,
-            disposable=parts.disposable,
-            time_us=order_us,
-            sequences=sequences,
-            clocks=tuple(ticks(order_us, rate_hz) % RTP_WRAP for rate_hz in self._rates_hz),
-            ssrcs=self._ssrcs,
-            rates_hz=self._rates_hz,
-            counters=_NO_COUNTERS,
-            counts=_NO_COUNTERS,
-            packets=packets,
-            data=data,
-            payload=Payload.NATIVE,
-            track=track,
+            kind,
+            sample.sync and track == 0,
+            parts.disposable,
+            order_us,
+            sequences,
+            tuple([ticks(order_us, rate_hz) % RTP_WRAP for rate_hz in self._rates_hz]),
+            self._ssrcs,
+            self._rates_hz,
+            _NO_COUNTERS,
+            _NO_COUNTERS,
+            packets,
+            data,
+            _NATIVE,
+            track,
         )
 
     def tick(self, now_us: int) -> None:
         """There are no clock references."""
 
-    def _clock(self, track: int, payload_format: PayloadFormat, sample: Sample) -> int:
-        """The RTP timestamp, unwrapped."""
-        rate_hz = payload_format.rate_hz
-        clock = ticks(sample.time_us, rate_hz)
-        if sample.audio:
-            expected = self._clocks[track]
-            if expected is not None and abs(clock - expected) * 1_000_000 <= SNAP_US * rate_hz:
-                clock = expected
-            lasts = payload_format.ticks(sample.data)
-            self._clocks[track] = clock + lasts if lasts else None
+    def _snapped(self, clock: int, track: int, payload_format: PayloadFormat, data: Piece) -> int:
+        """The RTP timestamp of sound, unwrapped: where the sample before it ended, if that is so near."""
+        expected = self._clocks[track]
+        if expected is not None and abs(clock - expected) * 1_000_000 <= SNAP_US * payload_format.rate_hz:
+            clock = expected
+        lasts = payload_format.ticks(data)
+        self._clocks[track] = clock + lasts if lasts else None
         return clock
 
 
