@@ -19,14 +19,15 @@ from tests.support.wait import until
 RTP_HEADER_BYTES = 12
 TS_BYTES = 188
 PTS_MODULUS = 1 << 33
-JOIN_WITHIN_S = 15.0
+JOIN_WITHIN_S = 5.0  # behind the time-out of its read
 VIDEO_PID = 0x100
 
 
 class Viewer(ABC):
     """A thread that reads from entering to leaving the context. What ended it, other than that, is `error`."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s  # of a read
         self.error: Exception | None = None
         self._stopping = threading.Event()
         self._going = threading.Event()
@@ -55,7 +56,7 @@ class Viewer(ABC):
         self._stopping.set()
         self.resume()
         if self._thread.ident is not None:
-            self._thread.join(JOIN_WITHIN_S)
+            self._thread.join(self._timeout_s + JOIN_WITHIN_S)
             assert not self._thread.is_alive(), "a viewer does not come back from its read"
 
     def wait_bytes(self, more: int, within_s: float = 10.0) -> None:
@@ -74,7 +75,7 @@ class Viewer(ABC):
 
         def come() -> bool:
             assert self.error is None, repr(self.error)
-            pts = newest_pts(self.ts)
+            pts = self._newest_pts()
             return pts is not None and (pts - since) % PTS_MODULUS < PTS_MODULUS // 2
 
         until(come, within_s, "a picture of now")
@@ -88,6 +89,10 @@ class Viewer(ABC):
     @abstractmethod
     def ts(self) -> bytes:
         """The TS so far."""
+
+    @abstractmethod
+    def _newest_pts(self) -> int | None:
+        """Of the last picture that has begun; looked for at the end of what came, which may be long."""
 
     @abstractmethod
     def _open(self) -> None: ...
@@ -123,7 +128,7 @@ class RtspViewer(Viewer):
         user_agent: str = "tests",
         timeout_s: float = 10.0,
     ) -> None:
-        super().__init__()
+        super().__init__(timeout_s)
         self.packets: list[Packet] = []
         self._received = 0
         self.client = RtspClient(
@@ -143,6 +148,13 @@ class RtspViewer(Viewer):
     @property
     def ts(self) -> bytes:
         return b"".join(packet.data[RTP_HEADER_BYTES:] for packet in self.rtp)
+
+    def _newest_pts(self) -> int | None:
+        for packet in reversed(self.packets):
+            pts = newest_pts(packet.data[RTP_HEADER_BYTES:]) if packet.channel == 0 else None
+            if pts is not None:
+                return pts
+        return None
 
     def _open(self) -> None:
         self.client.start()
@@ -170,7 +182,7 @@ class HttpViewer(Viewer):
         user_agent: str = "tests",
         timeout_s: float = 10.0,
     ) -> None:
-        super().__init__()
+        super().__init__(timeout_s)
         parts = urlsplit(url)
         assert parts.hostname is not None
         self._data = bytearray()
@@ -195,6 +207,9 @@ class HttpViewer(Viewer):
         data = bytes(self._data)
         return data[: len(data) // TS_BYTES * TS_BYTES]  # the last read may end anywhere
 
+    def _newest_pts(self) -> int | None:
+        return newest_pts(self._data)
+
     def _open(self) -> None:
         self._connection.request("GET", self._path, headers={"User-Agent": self._user_agent})
         self._response = self._connection.getresponse()
@@ -214,7 +229,7 @@ class HttpViewer(Viewer):
         self._connection.close()
 
 
-def newest_pts(ts: bytes) -> int | None:
+def newest_pts(ts: bytes | bytearray) -> int | None:
     """The PTS of the last picture that begins in a TS, 90 kHz; None if none does."""
     for at in range(len(ts) // TS_BYTES * TS_BYTES - TS_BYTES, -1, -TS_BYTES):
         pid, adaptation = (ts[at + 1] & 0x1F) << 8 | ts[at + 2], ts[at + 3] >> 4 & 3
