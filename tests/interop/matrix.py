@@ -43,10 +43,8 @@ class Content:
     def make(self) -> Path:
         """A file with it, some seconds long."""
         suffix = "mp4" if self.video != "mjpeg" else "mkv"
-        # GStreamer and mpv remark upon pictures that are shown before the one they began with (open groups).
-        closed = "x265-params=open-gop=0:bframes=2:keyint=30:log-level=none" if self.video == "libx265" else ""
         return media_files.media_file(
-            f"{self.name}.{suffix}", self.video, self.audio, pictures=200, fps=FPS, size=(320, 240), options=closed
+            f"{self.name}.{suffix}", self.video, self.audio, pictures=200, fps=FPS, size=(320, 240)
         )
 
 
