@@ -32,10 +32,14 @@ class Timeline:
         self._window_lead_us = _FAR
 
     def at(self, now_us: int) -> int:
-        """The stream clock, µs; it never goes back."""
+        """The stream clock, µs; it never goes back, and stands still while `now_us` is less than it was.
+
+        It is: repeated samples are taken at the times at which they would have come, and those of one track have
+        other times than those of the other.
+        """
         elapsed = now_us - self._now_us
-        self._now_us = now_us
         if elapsed > 0:
+            self._now_us = now_us
             self._clock_us += elapsed
             if self._correction_us:
                 step = min(max(self._correction_us, -(elapsed // _SLOWER)), elapsed // _FASTER)

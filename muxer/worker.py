@@ -183,7 +183,8 @@ class Worker:
                     for error in source.outputs.write(sample, at_us, (message.epoch, message.sequence)):
                         self._counters["samples_refused"] += 1
                         self._note_error(source, error)
-                    self._clocks.note(source.name)
+                    if not message.repeated:  # more of them may come, which were before now
+                        self._clocks.note(source.name)
                     self._touched[source.name] = None
                     self._counters["samples_in"] += 1
             case Announce():

@@ -214,7 +214,11 @@ class Watcher(ABC):
                 yield packet
         finally:
             late = (OF_SPLICES, OF_A_BUSY_MACHINE)
-            faults = [fault for fault in check.report.errors if not any(known.match(fault) for known in late)]
+            faults = [
+                fault
+                for fault in check.report.errors
+                if "does not go forward" in fault or not any(known.match(fault) for known in late)
+            ]
             if faults and not self.gaps:
                 self._blame(f"{len(faults)} faults of MPEG-TS, {faults[0]}")
 

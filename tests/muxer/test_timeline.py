@@ -30,7 +30,18 @@ def test_it_stands_still_while_our_clock_goes_back() -> None:
     timeline.on_sample(0, 0, 0, 1000 * MS)
     assert timeline.at(1010 * MS) == 10 * MS - LEAD_US
     assert timeline.at(500 * MS) == 10 * MS - LEAD_US
-    assert timeline.at(501 * MS) == 11 * MS - LEAD_US
+    assert timeline.at(1010 * MS) == 10 * MS - LEAD_US
+    assert timeline.at(1011 * MS) == 11 * MS - LEAD_US
+
+
+def test_times_that_go_to_and_fro_do_not_wind_it_on() -> None:
+    """As of pictures and sound that a muxer which comes back is given at once: each time it was some ms ahead."""
+    timeline = Timeline(2)
+    for number in range(50):
+        picture_us, sound_us = number * 40 * MS + 30 * MS, number * 40 * MS
+        timeline.on_sample(0, picture_us, picture_us, picture_us)
+        clock_us, jumped = timeline.on_sample(1, sound_us, sound_us, sound_us)
+        assert (clock_us, jumped) == (picture_us - LEAD_US, False)
 
 
 def test_it_slows_down_for_late_samples_and_only_by_a_quarter() -> None:
