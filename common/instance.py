@@ -40,4 +40,6 @@ def stream_of(name: str, runtime_dir: str | Path | None) -> tuple[str, settings.
     if stream is None:
         known = ", ".join(config.streams)
         raise SettingsError(f"the framegate in {directory} has no stream {name}; it has: {known}")
+    if stream.host != config.here:
+        raise SettingsError(f"the source of the stream {name} is on the host {stream.host}: it is to be had there")
     return str(directory), stream

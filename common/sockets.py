@@ -15,7 +15,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from common.errors import SettingsError
 from common.lines import End, Far
-from common.wire import Buffer
+from common.wire import MEDIA_BYTES_MAX, Buffer
 
 SAMPLES_QUEUED_MAX = 1024  # some 12 s of a stream with audio: room for what a new subscriber is given at once
 FRAMES_QUEUED_MAX = 1024  # frames and replies on their way to one server process
@@ -27,6 +27,7 @@ HEARTBEAT_INTERVAL_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
 CONNECT_TIMEOUT_MS = 2000  # then again: TCP's own next try would be ever later, and the link may be back by then
 HANDSHAKE_TIMEOUT_MS = 5000
+FAR_MESSAGE_BYTES_MAX = MEDIA_BYTES_MAX + 1024  # of one part, encrypted: also for who has not been let in yet
 FAR_RECONNECT_MS = 100
 FAR_RECONNECT_MAX_MS = 1000
 
@@ -98,6 +99,7 @@ def _prepared(socket: Socket, end: End) -> str:
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, FAR_RECONNECT_MAX_MS)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
+    socket.setsockopt(zmq.MAXMSGSIZE, FAR_MESSAGE_BYTES_MAX)
     socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_INTERVAL_MS)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.CURVE_PUBLICKEY, end.keys.public_key.encode("ascii"))
@@ -205,6 +207,8 @@ def frames_out(context: Context, *ends: End) -> Socket:
     """muxer's side. A full or vanished server is an error of the send, never a silent loss."""
     socket = _socket(context, zmq.ROUTER, FRAMES_QUEUED_MAX)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    # A server that is back before its cut line was found dead here would never be heard otherwise.
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     return _bound(socket, ends)
 
 

@@ -133,7 +133,8 @@ class Fanout:
             self.ledger.forget(name)
         for key in [(name, payload) for name in streams for payload in Payload]:
             if key not in self.streams:
-                self.streams[key] = LiveStream(*key, is_far=is_far(key[0]))
+                self.streams[key] = LiveStream(*key)
+            self.streams[key].place(is_far(key[0]))
 
     def moves(self, stream: str) -> None:
         """The stream is to have another muxer: the one that has it still can forget its viewers."""

@@ -86,9 +86,9 @@ class LiveStream:
         "rate", "viewers",
     )  # fmt: skip
 
-    def __init__(self, name: str, payload: Payload = Payload.TS, *, is_far: bool = False) -> None:
+    def __init__(self, name: str, payload: Payload = Payload.TS) -> None:
         self.name = name
-        self.clock = FarClock() if is_far else None
+        self.clock: FarClock | None = None
         self.payload = payload
         self.viewers: dict[Viewer, None] = {}  # a set that keeps its order
         self.lanes: dict[Form, Lane] = {}
@@ -98,6 +98,11 @@ class LiveStream:
         self.rate = StreamRate()
         self.live_ages = Histogram(AGE_BOUNDS_S)
         self.catching_up_ages = Histogram(AGE_BOUNDS_S)
+
+    def place(self, is_far: bool) -> None:
+        """Whether its source is on another host."""
+        if is_far is (self.clock is None):
+            self.clock = FarClock() if is_far else None
 
     def mark(self, frame: FrameMessage, size: int, now_us: int) -> FrameMark:
         """A frame that comes now."""

@@ -183,6 +183,19 @@ def test_a_socket_for_both_is_encrypted_towards_others_only(listener: Side) -> N
     assert both.recv_multipart() == [b"near", b"hello"]
 
 
+def test_what_is_too_long_ends_the_line(listener: Side, caller: Side, said: list[dict[str, object]]) -> None:
+    endpoint = free_endpoint()
+    listener.lines.allow([THERE.public_key])
+    here, there = listen(listener, endpoint), call(caller, endpoint, THERE, HERE.public_key)
+    turn_until(lambda: events(said) == ["line_up"], caller)
+    there.send(bytes(sockets.FAR_MESSAGE_BYTES_MAX + 1))
+    turn_until(lambda: "line_down" in events(said), caller)
+    turn_until(lambda: events(said)[-1] == "line_up", caller)
+    there.send(b"short")
+    assert here.poll(WITHIN_S * 1000)
+    assert here.recv_multipart() == [b"me", b"short"]
+
+
 def test_strangers_that_are_named_have_a_limit(said: list[dict[str, object]]) -> None:
     door = Doorkeeper(logs.logger())
     for number in range(STRANGERS_LOGGED_MAX + 5):

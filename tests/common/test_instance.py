@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.config import Stream
+from common.config import Config, Host, Stream, dump
 from common.errors import SettingsError
 from common.instance import LOCK_FILE, SETTINGS_FILE, stream_of
 from tests.support.published import pretend_instance
@@ -17,6 +17,18 @@ def test_a_stream_of_a_running_instance(tmp_path: Path) -> None:
     assert stream_of("test", str(tmp_path)) == (str(tmp_path), Stream("test:"))
     with pytest.raises(SettingsError, match=re.escape(f"{tmp_path} has no stream yard; it has: door, test")):
         stream_of("yard", tmp_path)
+
+
+def test_a_stream_of_another_host_is_not_to_be_had_here(tmp_path: Path) -> None:
+    config = Config(
+        here="edge", runtime_dir=str(tmp_path), hosts={"yard": Host("k" * 40, "f"), "edge": Host("k" * 40, "f")},
+        streams={"door": Stream("program:", host="yard"), "lamp": Stream("program:", host="edge")},
+    )  # fmt: skip
+    pretend_instance(tmp_path)
+    (tmp_path / SETTINGS_FILE).write_text(dump(config), "utf-8")
+    assert stream_of("lamp", tmp_path)[1] == config.streams["lamp"]
+    with pytest.raises(SettingsError, match=r"the source of the stream door is on the host yard"):
+        stream_of("door", tmp_path)
 
 
 def test_the_default_directory_is_looked_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
