@@ -137,6 +137,7 @@ class Supervisor:
         self._figures_us = -FIGURES_AGE_MAX_US
         self._started_us = now_us()
         self._exit_code: int | None = None
+        self._tick_us = now_us()  # when the policy may have something to be done
         self._poller = zmq.Poller()
 
     def __enter__(self) -> "Supervisor":
@@ -155,10 +156,10 @@ class Supervisor:
     def run(self) -> int:
         """Until everything has ended; returns the exit code."""
         now = now_us()
-        self._act(self._policy.tick(now), now)
+        self._tick(now)
         while self._exit_code is None:
             self._notifier.tick(now)
-            due = [self._policy.next_us(now), self._notifier.due_us, self._generations.due_us]
+            due = [self._tick_us, self._notifier.due_us, self._generations.due_us]
             wait_us = min(at for at in due if at is not None) - now_us()
             events = dict(self._poller.poll(max(0, -(-wait_us // 1000))))
             now = now_us()
@@ -168,16 +169,22 @@ class Supervisor:
                 self._hear(now)
             for child in [child for child in self._children if child.pidfd in events]:
                 self._bury(child, now)
-            self._act(self._policy.tick(now), now)
+            if now >= self._tick_us:
+                self._tick(now)
             self._change(now)
             if self._meter.due(now):
                 self._measure(now)
         return self._exit_code
 
+    def _tick(self, now: int) -> None:
+        self._act(self._policy.tick(now), now)
+        self._tick_us = self._policy.next_us(now)
+
     # ---- observations ------------------------------------------------------------------------------------
 
     def _obey(self, now: int) -> None:
         """Stop at the first signal that asks for it; at a second Ctrl-C, at once."""
+        self._tick_us = now
         for number in self._signals.take():
             if not self._signals.asks_stop(number):
                 self._generations.order(Asker(), Order(0, "reload"))
@@ -215,17 +222,20 @@ class Supervisor:
         if child is None:
             raise MessageError("from no process of this instance, or from one that has died since")
         self._lines[child.name] = asker
+        if isinstance(message, Report):  # that somebody lives makes nothing due any sooner
+            self._reports[child.name] = msgspec.json.decode(message.figures, type=RoleFigures)
+            self._policy.heard(child.name, now)
+            return
+        self._tick_us = now
         if isinstance(message, Ready):
             self._policy.ready(child.name, now)
             if self._policy.processes[child.name].generation != self._policy.generation:
                 self._tell(child.name, Reconfigure(self._policy.generation))
-        elif isinstance(message, Reconfigured):
-            self._policy.processes[child.name].generation = message.generation
         else:
-            self._reports[child.name] = msgspec.json.decode(message.figures, type=RoleFigures)
-            self._policy.heard(child.name, now)
+            self._policy.processes[child.name].generation = message.generation
 
     def _bury(self, child: Child, now: int) -> None:
+        self._tick_us = now
         self._poller.unregister(child.pidfd)
         self._hear(now)  # its last report, which says more than its exit code
         death = self._children.bury(child)
@@ -286,7 +296,7 @@ class Supervisor:
             logs.configure(config.log, "supervisor")
             for act in do:
                 self._act(self._change_one(act, now), now)
-            self._act(self._policy.tick(now), now)
+            self._tick(now)
         for asker, outcome in self._generations.outcomes:
             self._control.send_multipart([asker.line, *wire.encode(outcome)], zmq.NOBLOCK)
         self._generations.outcomes.clear()

@@ -49,8 +49,8 @@ TURN_MESSAGES_MAX = 256  # read from one socket before the others have their tur
 HOUSEKEEPING_US = 100_000
 HOUSEKEEPING_LATE_US = 50_000  # it waits so long for a turn that there is anyway
 SERVER_SILENT_US = 3_000_000  # a server says Hello five times a second
-TURN_US = 2_000  # what a sample may wait for others
-CROWDED_US = 2_500  # two turns that are no further apart: the next waits
+TURN_US = 5_000  # what a sample may wait for others: each turn costs as much as a frame, here and in a server
+CROWDED_US = 6_000  # two turns that are no further apart: the next waits
 DESCRIBES_WAITING_MAX = 1000  # of one stream whose tracks are not known yet
 SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
 

@@ -211,8 +211,10 @@ class Fanout:
             self._look_us = now_us + LOOK_READING_US
             for stream in self.streams.values():
                 for viewer in stream.viewers:
-                    reads = viewer.flow.ticket is not None and not viewer.outlet.blocked
-                    if reads and not self._queues.are_short(viewer):
+                    outlet = viewer.outlet
+                    if outlet.blocked or viewer.flow.ticket is None or not (viewer.slow or outlet.kernel_bytes):
+                        continue  # as a rule everything has arrived
+                    if not self._queues.are_short(viewer):
                         self._blocked(viewer)
 
     # ---- inside -----------------------------------------------------------------------------------------

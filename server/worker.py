@@ -10,7 +10,7 @@ import msgspec
 from common.clock import now_us
 from common.config import Config
 from common.errors import SettingsError
-from common.figures import VIEWERS_REPORTED_MAX, RoleFigures
+from common.figures import VIEWERS_REPORTED_MAX, RoleFigures, ViewerFigures
 from common.poller import READ, Poller, wake
 from common.role import Role
 from server.auth import Accounts
@@ -36,6 +36,7 @@ from server.udp_outlet import UdpPorts
 REFUSALS = {"rtsp": RTSP_REFUSAL, "http": HTTP_REFUSAL, "rtsps": b"", "https": b""}  # before a handshake: nothing
 SWEEP_INTERVAL_US = 1_000_000
 WAIT_US_MAX = 1_000_000
+VIEWER_FIGURES_US = 5_000  # apart from those of the next viewer: of a thousand, each viewer's are new every 5 s
 
 
 class Worker:
@@ -95,6 +96,8 @@ class Worker:
         self._poller.add(role.wake_fd, READ, wake)
         self._poller.add(role.control.fileno(), READ, self._figures_desk.woken)
         self._sweep_us = 0
+        self._viewer_figures: list[ViewerFigures] = []
+        self._viewer_figures_us = 0
 
     def run(self) -> None:
         """Work until the role is to stop."""
@@ -169,9 +172,12 @@ class Worker:
         now = now_us()
         streams = self._fanout.streams.values()
         viewers = [viewer for stream in streams for viewer in stream.viewers]
+        if now >= self._viewer_figures_us:
+            self._viewer_figures_us = now + len(viewers) * VIEWER_FIGURES_US
+            self._viewer_figures = [viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]]
         return RoleFigures(
             counters=msgspec.structs.asdict(self._counters) | self._muxers.refusals.counters,
-            viewers=[viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]],
+            viewers=self._viewer_figures,
             deliveries=self._fanout.ledger.figures(viewers),
             histograms=histograms(self._fanout.send_times, streams),
         )
