@@ -19,6 +19,7 @@ from server.figures_desk import FiguresDesk
 from server.limits import Addresses, Allowance
 from server.multicast import MulticastGroups
 from server.muxer_client import MuxerClient
+from server.patience import Patience
 from server.receiver_reports import ReceiverReports
 from server.sender_reports import SenderReports
 from server.tcp_outlet import TcpOutlet
@@ -29,6 +30,7 @@ from server.viewers import Viewer
 RECEIVE_BYTES_MAX = 64 << 10  # at once
 REQUEST_US_MAX = 10_000_000  # from the first byte of a request to its last
 LOGIN_REFUSAL_US = 1_000_000  # at least: a wrong password is found out no faster on one connection
+FIRST_FRAME_US_MAX = 250_000  # how long the answer to a PLAY waits for what it says of the first frame
 LINGER_US = 1_000_000  # how long a last word may take to go out, and be read
 
 _RESET = struct.pack("ii", 1, 0)  # struct linger: what is unsent is thrown away when the socket is closed
@@ -62,6 +64,7 @@ class Services:
         self.log = log
         self.accounts = accounts
         self.addresses = Addresses()
+        self.patience = Patience(now_us, FIRST_FRAME_US_MAX)
         self.tunnels: TunnelEnds
 
     def take(self, config: Config) -> None:

@@ -33,6 +33,8 @@ OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a fram
 LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
 LOOK_READING_US = 500_000  # whether those who are given what comes take it in time
 
+Failures = list[tuple[Viewer, OSError]]
+
 
 class Fanout:
     """All viewers of this server.
@@ -172,7 +174,8 @@ class Fanout:
         mark = stream.mark(frame, len(data), self._clock())
         stream.note_newest(mark)
         buffers = FrameBuffers(frame, data)
-        broken: list[tuple[Viewer, OSError]] = []
+        broken: Failures = []
+        started: list[Viewer] = []
         taken = self._counters.frames_sent
         for ticket in frame.parked:  # live ones are not meant by `to_live` any more
             viewer = self._by_ticket.get(ticket)
@@ -182,7 +185,7 @@ class Fanout:
             self._deliver_to_lanes(stream, frame, mark, buffers, broken)
         live = self._counters.frames_sent
         if frame.tickets:
-            self._deliver_by_ticket(stream, frame, mark, buffers, broken)
+            self._deliver_by_ticket(stream, frame, mark, buffers, broken, started)
         now_us, caught_up = self._clock(), self._counters.frames_sent
         self.send_times.note(now_us - mark.came_us)
         if live != taken:
@@ -195,6 +198,8 @@ class Fanout:
             viewer = self._by_ticket.get(ticket)
             if viewer is not None:
                 self._park(viewer)
+        for viewer in started:
+            viewer.owner.started(viewer)
         for viewer, error in broken:
             viewer.owner.broken(error)
 
@@ -220,9 +225,8 @@ class Fanout:
     # ---- inside -----------------------------------------------------------------------------------------
 
     def _deliver_to_lanes(
-        self, stream: LiveStream, frame: FrameMessage, mark: FrameMark, buffers: FrameBuffers,
-        broken: list[tuple[Viewer, OSError]],
-    ) -> None:  # fmt: skip
+        self, stream: LiveStream, frame: FrameMessage, mark: FrameMark, buffers: FrameBuffers, broken: Failures
+    ) -> None:
         previous = stream.previous
         moved: list[tuple[Viewer, FrameMark | None]] = []
         if previous is None or not previous.is_followed_by(frame):
@@ -247,7 +251,7 @@ class Fanout:
 
     def _deliver_by_ticket(
         self, stream: LiveStream, frame: FrameMessage, mark: FrameMark, buffers: FrameBuffers,
-        broken: list[tuple[Viewer, OSError]],
+        broken: Failures, started: list[Viewer],
     ) -> None:  # fmt: skip
         """To those with a ticket, all of one form at a time."""
         left_out = dict(frame.left_out)
@@ -263,6 +267,10 @@ class Fanout:
             if viewer.slow and mark.came_us - viewer.opened_us > LONG_US and self._queues.room(viewer) is None:
                 self._blocked(viewer)
                 continue
+            if last is None:
+                viewer.owner.starting(viewer, frame, buffers.clock)
+                if self._by_ticket.get(ticket) is not viewer:
+                    continue  # its connection broke
             offset = offsets[viewer] = next_offset(last, viewer.offset, frame)
             by_form.setdefault(viewer.form(offset), {})[viewer.outlet] = viewer
         for wanted, viewers in by_form.items():
@@ -280,14 +288,10 @@ class Fanout:
                 viewer.flow.took()
                 viewer.took(mark, len(data or b""), offsets[viewer])
                 if last is None:
-                    viewer.owner.started(viewer)
+                    started.append(viewer)
 
     def _offer(
-        self,
-        viewers: dict[Outlet, Viewer],
-        data: Buffer | Datagrams,
-        broken: list[tuple[Viewer, OSError]],
-        catching_up: bool,
+        self, viewers: dict[Outlet, Viewer], data: Buffer | Datagrams, broken: Failures, catching_up: bool
     ) -> list[Viewer]:
         """Those who took nothing of it; who is broken is added to `broken`. All want it in the same form."""
         if isinstance(data, Datagrams):

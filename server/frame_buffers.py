@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 from common import grid, rtp_rows
 from common.errors import MessageError
-from common.grid import LEAD_BYTES, ROW_BYTES, TS_BYTES, Counters
+from common.grid import INTERLEAVE_BYTES, LEAD_BYTES, ROW_BYTES, TS_BYTES, Counters
 from common.header_numbers import NONE, Offset, RtpOffset, renumbered
 from common.messages import FrameMessage
 from common.sample import Payload
 from common.wire import Buffer
 from server.datagrams import Datagrams, native_datagrams, ts_datagrams
+
+_CLOCK = slice(INTERLEAVE_BYTES + 4, INTERLEAVE_BYTES + 8)  # of an RTP header behind its `$`
 
 
 class Framing(Enum):
@@ -66,6 +68,11 @@ class FrameBuffers:
         self._frame = frame
         self._data = data
         self._made: dict[tuple[Framing, int, RtpOffset, Counters], Buffer | Datagrams] = {}
+
+    @property
+    def clock(self) -> int:
+        """The RTP timestamp of the first packet, as it came."""
+        return int.from_bytes(self._data[_CLOCK], "big")
 
     def get(self, wanted: Form) -> Buffer | Datagrams | None:
         """The frame in the wanted form, which nobody may write to; Datagrams where the framing is UDP.

@@ -1,7 +1,20 @@
 """A frame as a server knows it once it is sent: its place in the stream, and how old it was. Pure."""
 
+from common.clock import RTP_WRAP
 from common.header_numbers import Mark
 from common.messages import FrameMessage
+
+
+def first_numbers(frame: FrameMessage, clock: int) -> list[tuple[int, int]]:
+    """For a viewer whose first frame this is: of each track the sequence number of its first packet, and its RTP
+    clock at the instant that the frame's own first packet is of. clock: that packet's timestamp."""
+    passed = (clock - frame.clock + RTP_WRAP // 2) % RTP_WRAP - RTP_WRAP // 2
+    rate_hz = frame.rates_hz[frame.track]
+    clocks = [
+        (at + round(passed * own_rate_hz / rate_hz)) % RTP_WRAP
+        for at, own_rate_hz in zip(frame.clocks, frame.rates_hz, strict=True)
+    ]
+    return list(zip(frame.sequences, clocks, strict=True))
 
 
 class FrameMark(Mark):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from common.clock import now_us
-from common.messages import TunnelEnd
+from common.messages import FrameMessage, TunnelEnd
 from common.sample import Payload
 from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services
@@ -90,6 +90,9 @@ class HttpConnection(Connection):
             self._question = None
 
     # ---- as the owner of a viewer -----------------------------------------------------------------------
+
+    def starting(self, viewer: Viewer, frame: FrameMessage, clock: int) -> None:
+        """The viewer is about to be sent its first frame: nothing to say."""
 
     def started(self, viewer: Viewer) -> None:
         """The viewer took its first frame: nothing to add."""

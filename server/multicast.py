@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from common.config import Rtsp
 from common.errors import SettingsError
+from common.messages import FrameMessage
 from common.poller import READ, Poller
 from common.sample import TRACKS_MAX, Payload
 from server.fanout import Fanout
@@ -176,6 +177,9 @@ class _Owner:
     def broken(self, _error: OSError) -> None:
         """Sending failed: over UDP it never does."""
         self._groups.ended(self._group)
+
+    def starting(self, viewer: Viewer, frame: FrameMessage, clock: int) -> None:
+        """The group is about to be sent its first frame: nothing to say."""
 
     def started(self, viewer: Viewer) -> None:
         """The viewer took its first frame."""

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 
 from common.clock import now_us
+from common.messages import FrameMessage
 from common.sample import Payload
 from server import tunnel_text
 from server.auth import Login
 from server.connections import REQUEST_US_MAX, Connection, Services
 from server.frame_buffers import Framing
+from server.frame_mark import first_numbers
 from server.limits import peer_host
 from server.multicast import Member
 from server.rtsp_message import Response, encode
@@ -57,6 +59,7 @@ class RtspConnection(Connection):
         self._ways: dict[Pair, UdpWay] = {}  # by the client's ports
         self._viewers: dict[str, Viewer] = {}  # by session
         self._question: int | None = None
+        self._starting: Viewer | None = None  # whose PLAY waits for its first frame
         self._heard_us = now_us()
         self._events_seen = 0
         self._first_bytes = b""
@@ -105,6 +108,7 @@ class RtspConnection(Connection):
         for viewer in self._viewers.values():
             self._remove(viewer)
         self._viewers.clear()
+        self._starting = None
         for session in self._dialogue.sessions:
             self.services.multicast.leave(session)
         for way in self._ways.values():
@@ -122,9 +126,21 @@ class RtspConnection(Connection):
 
     # ---- as the owner of viewers ------------------------------------------------------------------------
 
+    def starting(self, viewer: Viewer, frame: FrameMessage, clock: int) -> None:
+        """The viewer is about to be sent its first frame: the answer to its PLAY comes before that."""
+        if viewer is self._starting:
+            self._starting = None
+            # A way that is blocked does not take this very frame.
+            known = not viewer.outlet.blocked
+            self._dialogue.played(dict(enumerate(first_numbers(frame, clock))) if known else {})
+            step = self._dialogue.next_step()
+            assert isinstance(step, Reply)
+            self._do(step)
+
     def started(self, viewer: Viewer) -> None:
         """The viewer took its first frame."""
         self.services.reports.start(viewer)
+        self._go_on()  # with what was asked behind its PLAY
 
     def ended(self, viewer: Viewer, reason: str) -> None:
         """The viewer's stream is over."""
@@ -219,6 +235,7 @@ class RtspConnection(Connection):
             self.finish()  # it has been removed since the SETUP
             return
         if any(isinstance(way, Multicast) for way in session.ways):
+            self._dialogue.played({})
             member = Member(peer_host(self.peer), partial(self._over, session.id))
             self.services.multicast.join(session.stream, session.payload, session.id, member)
             return
@@ -243,7 +260,19 @@ class RtspConnection(Connection):
                 if way is not None:
                     way.on_report = partial(self.services.receiver_reports.heard, viewer)
         viewer.channels = channels
+        if viewer.last is None:
+            self._starting = viewer
+            self.services.patience.wait(partial(self._not_started, viewer))
+        else:
+            self._dialogue.played({})
         self.services.fanout.read_start(viewer)
+
+    def _not_started(self, viewer: Viewer) -> None:
+        """The first frame has had its time."""
+        if viewer is self._starting:
+            self._starting = None
+            self._dialogue.played({})
+            self._go_on()
 
     def _over(self, session: str) -> None:
         """The session's stream has ended, and with the last one the connection."""

@@ -5,6 +5,7 @@ to answer then is `rtsp_state`'s to say.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -127,6 +128,11 @@ def _seconds(text: str | None) -> float | None:
     for part in text.split(":"):
         seconds = seconds * 60 + float(part)
     return seconds
+
+
+def format_rtp_info(tracks: Iterable[tuple[str, int, int]]) -> str:
+    """RTP-Info (12.33): URL, and first packet's sequence number and timestamp, of each track."""
+    return ",".join(f"url={url};seq={sequence};rtptime={clock}" for url, sequence, clock in tracks)
 
 
 def parse_list(text: str | None) -> list[str]:

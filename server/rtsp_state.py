@@ -3,8 +3,9 @@
 Theory of operation
 -------------------
 The shell gives `receive` what came off the network and calls `next_step` until it returns None; each step is
-something to send or to do, in order. After a `Describe` step nothing more comes until `described` or `refused`:
-requests behind it wait in their place. A session (RFC 2326 A.2) belongs to the connection that set it up:
+something to send or to do, in order. After a `Describe` step nothing more comes until `described` or `refused`,
+after `Play` until `played`: requests behind it wait in their place. A session (RFC 2326 A.2) belongs to the
+connection that set it up:
 
     (none) --SETUP--> READY --PLAY--> PLAYING --PAUSE--> READY;   TEARDOWN ends it in any state
 
@@ -33,8 +34,8 @@ Rules
 -----
 1. CSeq is required and echoed; with every other fault the connection goes on where the framing allows it.
 2. A Session header must name a session of this connection (454), in whatever request it stands.
-3. A live stream plays from now: whatever Range asks for, the answer says `npt=now-`. RTP-Info is left out, as
-   the first packet's numbers are not known yet.
+3. A live stream plays from now: whatever Range asks for, the answer says `npt=now-`. It comes just before the
+   first packet, so that RTP-Info is exact; where that takes too long, and behind a PAUSE, RTP-Info is left out.
 4. GET_PARAMETER and SET_PARAMETER without a body are keep-alives; we have no parameters (451).
 5. A SETUP of a session that does not play changes its transport (`rtsp_transport` has what can be chosen).
 6. Require and Proxy-Require: we have no options (551).
@@ -53,6 +54,7 @@ from server.rtsp_headers import (
     Url,
     accepts_sdp,
     base_url,
+    format_rtp_info,
     format_session,
     parse_cseq,
     parse_list,
@@ -100,6 +102,7 @@ class Dialogue:
         self._reader = Reader()
         self._steps: list[Step] = []
         self._asked: tuple[Request, Url] | None = None
+        self._playing: tuple[Request, Session] | None = None  # whose PLAY has not been answered
         self._media: dict[tuple[str, Payload], int] = {}  # how many there are, of what was described
         self._faults = 0
         self._closed = False
@@ -109,8 +112,8 @@ class Dialogue:
 
     @property
     def waiting(self) -> bool:
-        """Whether a Describe step has not been answered."""
-        return self._asked is not None
+        """Whether a Describe or Play step has not been answered."""
+        return self._asked is not None or self._playing is not None
 
     @property
     def incomplete(self) -> bool:
@@ -129,7 +132,7 @@ class Dialogue:
     def next_step(self) -> Step | None:
         """The next thing to do; None: wait for the network, or for the answer to Describe."""
         while not self._steps:
-            if self._asked is not None or self._closed:
+            if self.waiting or self._closed:
                 return None
             event = self._reader.next()
             if event is None:
@@ -161,6 +164,14 @@ class Dialogue:
         (request, _), self._asked = self._asked, None
         status, fields = (415, []) if unsuited else (503, [("Retry-After", "2")])
         self._reply(request, status, ("Content-Type", "text/plain"), *fields, body=f"{reason}\r\n")
+
+    def played(self, numbers: Mapping[int, tuple[int, int]]) -> None:
+        """The answer to Play. numbers: sequence and timestamp of each track's first packet; none: not known."""
+        assert self._playing is not None
+        (request, session), self._playing = self._playing, None
+        tracks = [(session.urls[track], *numbers[track]) for track in sorted(session.tracks) if track in numbers]
+        info = [("RTP-Info", format_rtp_info(tracks))] if tracks else []
+        self._reply(request, 200, ("Session", session.id), ("Range", LIVE_RANGE), *info)
 
     # ---- events -----------------------------------------------------------------------------------------
 
@@ -281,6 +292,7 @@ class Dialogue:
             session = Session(self._new_session_id(), target.stream, payload, {})
             self.sessions[session.id] = session
         session.tracks[track] = delivery
+        session.urls[track] = f"{url.root or self._root}/{url.path}"
         fields = [
             ("Transport", delivery.text),
             ("Session", format_session(session.id, self._timeout_s)),
@@ -306,8 +318,10 @@ class Dialogue:
         if asked is not None and asked.end_s is not None and asked.end_s < (asked.start_s or 0.0):
             self._reply(request, 457)
             return
-        self._reply(request, 200, ("Session", session.id), ("Range", LIVE_RANGE))
-        if session.state is not State.PLAYING:
+        self._playing = request, session
+        if session.state is State.PLAYING:
+            self.played({})
+        else:
             session.state = State.PLAYING
             self._steps.append(Play(session, request.headers.get("User-Agent") or ""))
 

@@ -16,13 +16,17 @@ class State(Enum):
 
 
 class Session(msgspec.Struct):
-    """One viewer of one stream. tracks: those that were set up, and how the media of each goes, all likewise."""
+    """One viewer of one stream. tracks: those that were set up, and how the media of each goes, all likewise.
+
+    urls: of the tracks, as the client said them.
+    """
 
     id: str
     stream: str
     payload: Payload
     tracks: dict[int, Delivery]
     state: State = State.READY
+    urls: dict[int, str] = {}
 
     @property
     def ways(self) -> tuple[Delivery | None, ...]:
@@ -46,7 +50,7 @@ class Describe(msgspec.Struct, frozen=True):
 
 
 class Play(msgspec.Struct, frozen=True):
-    """Open the session's gate; user_agent: the client's."""
+    """Open the session's gate, and answer by `played`; user_agent: the client's."""
 
     session: Session
     user_agent: str

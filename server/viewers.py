@@ -35,6 +35,9 @@ class Owner(Protocol):
     def broken(self, error: OSError) -> None:
         """Sending to the viewer failed."""
 
+    def starting(self, viewer: "Viewer", frame: FrameMessage, clock: int) -> None:
+        """The viewer is about to be sent its first frame. clock: the RTP timestamp of its first packet."""
+
     def started(self, viewer: "Viewer") -> None:
         """The viewer took its first frame."""
 

@@ -110,6 +110,7 @@ class Worker:
                 self._reports.tick()
                 self._fanout.tick()
                 self._udp.tick()
+                self._services.patience.tick()
                 now = now_us()
                 if now >= self._sweep_us:
                     self._sweep_us = now + SWEEP_INTERVAL_US
@@ -143,7 +144,7 @@ class Worker:
     def _wait_us(self) -> int:
         due = [
             self._muxers.due_us, self._fanout.due_us, self._sweep_us, self._reports.due_us,
-            self._figures_desk.due_us, self._udp.due_us,
+            self._figures_desk.due_us, self._udp.due_us, self._services.patience.due_us,
         ]  # fmt: skip
         return min(WAIT_US_MAX, min(at for at in due if at is not None) - now_us())
 

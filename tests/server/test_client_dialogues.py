@@ -10,7 +10,7 @@ import pytest
 from common.sample import Payload
 from server.rtsp_message import Interleaved, Reader, Response, encode_interleaved
 from server.rtsp_state import Dialogue
-from server.rtsp_steps import Describe, Feedback, Reply, Step
+from server.rtsp_steps import Describe, Feedback, Play, Reply, Step
 from server.rtsp_transport import Multicast, Pair
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "client_dialogues.json"
@@ -89,6 +89,8 @@ def replay(pieces: list[bytes]) -> tuple[list[tuple[int, str]], list[Step]]:
                 others.append(step)
                 if isinstance(step, Describe):
                     dialogue.described("v=0\r\nm=video 0 RTP/AVP 33\r\n")
+                elif isinstance(step, Play):
+                    dialogue.played({0: (1, 2)})
     assert not dialogue.incomplete
     return answers, others
 

@@ -14,7 +14,7 @@ from server.auth import Accounts, Login
 from server.http_requests import Ask, HttpDialogue, Send, Topic
 from server.login_failures import FAILURES_MAX
 from server.rtsp_state import Dialogue
-from server.rtsp_steps import Describe, Reply
+from server.rtsp_steps import Describe, Play, Reply
 from tests.support.digest_client import basic_answer, challenges, digest_answer
 from tests.support.fake_muxer import FakeMuxer
 from tests.support.frame_source import Judge
@@ -62,6 +62,9 @@ class TestRtsp:
         step = dialogue.next_step()
         if isinstance(step, Describe):
             dialogue.described("v=0\r\nm=video 0 RTP/AVP 33\r\n")
+            step = dialogue.next_step()
+        elif isinstance(step, Play):
+            dialogue.played({})
             step = dialogue.next_step()
         assert isinstance(step, Reply)
         assert ("CSeq", "7") in headers(step.data)

@@ -56,6 +56,7 @@ class Client:
     def __init__(self) -> None:
         numbers = count(1)
         self.ports = FreePorts()
+        self.numbers: dict[int, tuple[int, int]] = {}  # of first packets
         self.dialogue = Dialogue(
             STREAMS, "rtsp://local:8554", 60, lambda: f"id{next(numbers)}", "10.0.0.1", self.ports
         )
@@ -84,6 +85,8 @@ class Client:
                 self.dialogue.described(SDP)
             else:
                 self.others.append(step)
+                if isinstance(step, Play):
+                    self.dialogue.played(self.numbers)
         return answers
 
     def setup(self, url: str = "rtsp://h/cam/stream=0", transport: str = TCP) -> str:
@@ -237,6 +240,35 @@ def test_a_whole_life() -> None:
     assert client.setup() == "id2"
 
 
+def test_the_answer_to_play_says_the_first_packets_numbers_where_they_are_known() -> None:
+    client = Client()
+    native(client)
+    session = client.setup("rtsp://h/cam/native/track=0")
+    client.ask("SETUP", "rtsp://h/cam/native/track=1?x", Transport=TCP, Session=session)
+    client.numbers = {0: (7, 90_000), 1: (65_535, (1 << 32) - 1)}
+    assert client.ask("PLAY", Session=session).fields["RTP-Info"] == (
+        "url=rtsp://h/cam/native/track=0;seq=7;rtptime=90000,"
+        "url=rtsp://h/cam/native/track=1;seq=65535;rtptime=4294967295"
+    )
+    assert "RTP-Info" not in client.ask("PLAY", Session=session).fields, "it plays already"
+    client.ask("PAUSE", Session=session)
+    client.numbers = {}
+    assert "RTP-Info" not in client.ask("PLAY", Session=session).fields
+
+
+def test_requests_behind_a_play_wait_for_its_answer() -> None:
+    client = Client()
+    session = client.setup()
+    requests = "".join(f"{m} * RTSP/1.0\r\nCSeq: 1\r\nSession: {session}\r\n\r\n" for m in ("PLAY", "OPTIONS"))
+    client.dialogue.receive(requests.encode())
+    assert isinstance(client.dialogue.next_step(), Play)
+    assert client.dialogue.next_step() is None
+    assert client.dialogue.waiting
+    assert not client.dialogue.incomplete
+    client.dialogue.played({})
+    assert [type(client.dialogue.next_step()) for _ in range(3)] == [Reply, Reply, type(None)]
+
+
 def test_frames_stop_before_the_answer_and_start_after_it() -> None:
     client = Client()
     session = client.setup()
@@ -245,7 +277,11 @@ def test_frames_stop_before_the_answer_and_start_after_it() -> None:
         client.dialogue.receive(f"{method} * RTSP/1.0\r\nCSeq: 1\r\nSession: {session}\r\n\r\n".encode())
         while (step := client.dialogue.next_step()) is not None:
             order.append(type(step))
-    assert order == [Reply, Play, Pause, Reply, Reply, Play, End, Reply]
+            if isinstance(step, Play):
+                client.dialogue.played(
+                    {}
+                )  # as the shell does when the first frame is there, and before it is sent
+    assert order == [Play, Reply, Pause, Reply, Play, Reply, End, Reply]
 
 
 # ---- what is asked for -----------------------------------------------------------------------------------

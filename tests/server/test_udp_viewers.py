@@ -20,8 +20,12 @@ def test_a_viewer_gets_every_frame_its_reports_and_the_goodbye(server: ServerPro
         client.describe()
         answer = client.setup(receiver.transport)
         ports = answer.headers["transport"].partition("server_port=")[2].split("-")
-        client.play()
+        info = client.play().headers["rtp-info"]
         judge = Judge()
+        first = receiver.packet()
+        sequence, clock = struct.unpack_from(">HI", first, 2)
+        assert info == f"url={client.control_url};seq={sequence};rtptime={clock}"
+        judge.receive(b"$\0" + len(first).to_bytes(2, "big") + first)
         receiver.watch(judge, (muxer.epoch, 1))
         for _ in range(20):
             muxer.produce("cam", packets=30)

@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from common.messages import Message, ReadStart
+from common.messages import FrameMessage, Message, ReadStart
 from server.counters import Counters
 from server.fanout import Fanout
 from server.frame_buffers import Framing
+from server.frame_mark import first_numbers
 from server.tcp_outlet import TcpOutlet
 from server.viewers import Viewer
 from tests.support.frame_source import FrameSource, Judge, SourceFrame
@@ -95,6 +96,10 @@ class Peer:
         self.fanout_of_broken.remove(self.viewer)
 
     fanout_of_broken: Fanout
+
+    def starting(self, viewer: Viewer, frame: FrameMessage, clock: int) -> None:
+        assert viewer is self.viewer
+        self.promised = first_numbers(frame, clock)
 
     def started(self, viewer: Viewer) -> None:
         assert viewer is self.viewer

@@ -1,5 +1,7 @@
 """The verbs of RTSP on a live stream: what a paused viewer gets, and what it gets when it plays on."""
 
+import re
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +53,29 @@ def test_pause_stops_at_once_and_play_goes_on(instance: Instance, clip: CheckCli
     judge.check_ts(ts, spliced=True)
     assert judge.check_splices(ts, clip) == 1
     judge.check_pictures(ts, clip, consecutive=False)
+
+
+def test_the_answer_to_play_says_the_numbers_of_the_first_packets_and_comes_before_them(
+    instance: Instance,
+) -> None:
+    for payload, controls in (("ts", ["stream=0"]), ("native", ["track=0", "track=1"])):
+        with RtspClient(f"{instance.rtsp('cam')}/{payload}") as client:
+            client.describe()
+            for number, control in enumerate(controls):
+                client.control_url = f"{client.url}/{control}"
+                client.setup(f"RTP/AVP/TCP;interleaved={2 * number}-{2 * number + 1}")
+            info = client.play().headers["rtp-info"]
+            assert client.take_early() == []
+            told = re.findall(r"url=([^;]+);seq=(\d+);rtptime=(\d+)", info)
+            assert [url for url, _, _ in told] == [f"{client.url}/{control}" for control in controls]
+            for number, (_, sequence, clock) in enumerate(told):
+                while (packet := client.next_packet()).channel != 2 * number:
+                    pass
+                first = struct.unpack_from(">HI", packet.data, 2)
+                assert first[0] == int(sequence)
+                ahead = (first[1] - int(clock) + (1 << 31)) % (1 << 32) - (1 << 31)
+                assert ahead == 0 if number == 0 else abs(ahead) < 48_000, "sound begins near the first picture"
+            client.teardown()
 
 
 def test_what_keeps_a_session_alive_is_answered_among_the_media(instance: Instance) -> None:
