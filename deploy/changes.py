@@ -137,6 +137,8 @@ def in_words(old: Config, new: Config, replaced: int) -> str:
     for role in ("muxers", "servers"):
         was, now = getattr(old.processes, role), getattr(new.processes, role)
         words += [f"{role} {was} to {now}"] if was != now else []
+    if old.hosts != new.hosts:
+        words.append("hosts changed")
     if replaced:
         words.append(f"{replaced} {'server' if replaced == 1 else 'servers'} replaced")
     return ", ".join(words) or ("other settings taken" if old != new else "nothing has changed")

@@ -9,7 +9,7 @@ from common import config as settings
 from common import keys
 from common.config import Config
 from common.errors import SettingsError
-from deploy.changes import Restart, Tell, check_fixed, steps
+from deploy.changes import Restart, Tell, check_fixed, in_words, steps
 from deploy.cli import main
 from deploy.effective import settle
 from deploy.hosts import at_host, check_hosts
@@ -140,6 +140,11 @@ def test_a_new_host_is_told_to_all_and_restarts_nothing() -> None:
         done = [do for step in steps(at(here), at(here, new), processes, [], []) for do in step.do]
         assert sorted(do.name for do in done) == sorted(processes)
         assert {type(do) for do in done} == {Tell}
+
+
+def test_a_change_of_hosts_is_said() -> None:
+    new = TEXT + f'[hosts.edge2]\npublic_key = "{KEY}"\nkey_file = "k"\nservers = 1\n'
+    assert in_words(at("hub"), at("hub", new), 0) == "hosts changed"
 
 
 def test_a_port_that_changes_restarts_its_capture_alone() -> None:
