@@ -9,7 +9,7 @@ from server.rtcp import goodbye, ntp_time, sender_report
 from server.viewers import Viewer
 
 INTERVAL_US = 5_000_000  # RFC 3550 6.2: the recommended minimum
-AGE_MAX_US = 10_000_000  # a frame older than this has times of its own
+AGE_MAX_US = 60_000_000  # a frame older than any queue lets one become has times of its own
 
 
 class SenderReports:
