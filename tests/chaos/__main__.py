@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--log", type=Path, metavar="FILE", help="where the instance's log goes")
     arguments = parser.parse_args()
     outcome = soak(arguments.seed, arguments.minutes * 60, arguments.log)
-    width = max(len(name) for name, _ in outcome.table)
+    width = max((len(name) for name, _ in outcome.table), default=0)
     for name, text in outcome.table:
         print(f"{name:<{width}}  {text}")
     for blame in outcome.blames[:BLAMES_SHOWN_MAX]:

@@ -22,6 +22,7 @@ from tests.chaos.schedule import schedule
 from tests.chaos.verdict import Blame, Sighting
 from tests.chaos.watchers import Decoded, HttpWatcher, Known, TcpWatcher, UdpWatcher, Watcher
 from tests.support import books, check_picture
+from tests.support.check_picture import CheckClip
 from tests.support.instance import Instance
 from tests.support.received import Judge
 from tests.support.wait import until
@@ -94,21 +95,22 @@ class Lookout:
 def soak(seed: int, seconds: float, log: Path | None = None) -> Outcome:
     """Run one of so many seconds. log: where to write what the instance said."""
     outcome = Outcome(seed)
+    try:
+        _run(outcome, seconds, log)
+    except AssertionError as error:  # it did not begin, or left something behind at its end
+        outcome.blames.append(Blame(seconds, str(error)))
+    return outcome
+
+
+def _clip(path: Path, pictures: int, audio: bool) -> CheckClip:
+    small = {"width": 256, "height": 160, "fps": 15, "sync_every": 15}
+    return check_picture.make(path, pictures=pictures, b_pictures=2, audio=audio, **small)
+
+
+def _run(outcome: Outcome, seconds: float, log: Path | None) -> None:
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
-        clips = [
-            check_picture.make(
-                folder / f"{name}.mp4",
-                pictures=pictures,
-                sync_every=15,
-                fps=15,
-                width=256,
-                height=160,
-                b_pictures=2,
-                audio=audio,
-            )
-            for name, pictures, audio in (("file", 150, True), (PROGRAM_STREAM, 120, False))
-        ]
+        clips = _clip(folder / "file.mp4", 150, True), _clip(folder / "program.mp4", 120, False)
         sources = {"file": f"mock:{clips[0].path}", PROGRAM_STREAM: "program:"}
         sources["test"] = "test:size=320x240,fps=10"
         instance = held.enter_context(Instance(config=settings(sources, 0), muxers=2, servers=2))
@@ -124,7 +126,7 @@ def soak(seed: int, seconds: float, log: Path | None = None) -> Outcome:
         outcome.begun = time.strftime("%H:%M:%S", time.gmtime())
         with lookout:
             before = lookout.look()
-            for event in schedule(seed, seconds):
+            for event in schedule(outcome.seed, seconds):
                 time.sleep(max(begin_s + event.at_s - time.monotonic(), 0.0))
                 actions.do(event)
             actions.settle()
@@ -133,11 +135,10 @@ def soak(seed: int, seconds: float, log: Path | None = None) -> Outcome:
         end_s = time.monotonic()
         _hold(outcome, instance, actions, watchers, lookout, end_s)
         outcome.blames += verdict.left_over(before, after, SPARE_FDS)
-        outcome.blames = sorted(Blame(max(one.at_s - begin_s, 0.0), one.text) for one in outcome.blames)
+        outcome.blames = sorted(Blame((one.at_s or end_s) - begin_s, one.text) for one in outcome.blames)
         _tell(outcome, begin_s, watchers, lookout, actions)
         if log is not None:
             log.write_text(instance.log)
-    return outcome
 
 
 def settings(sources: dict[str, str], number: int) -> str:

@@ -56,7 +56,7 @@ class Sighting:
 
 @dataclass(frozen=True, order=True)
 class Blame:
-    """A fault that was found. at_s: when it began."""
+    """A fault that was found. at_s: when it began; 0: at no time in particular."""
 
     at_s: float
     text: str

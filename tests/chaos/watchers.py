@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -88,6 +89,7 @@ class Watcher(ABC):
         self._judging = judging
         self._lives = 0
         self._lossy = 0  # groups that are not judged: packets are missing in them
+        self._was_lossy = False  # in this life
         self._slow_until_s = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name=name)
@@ -167,6 +169,7 @@ class Watcher(ABC):
     def _look(self) -> None:
         group: list[Received] = []
         self._lossy = 0
+        self._was_lossy = False
         try:
             for picture in self._units():
                 self.pictures_s.append(picture.first_s)
@@ -186,6 +189,10 @@ class Watcher(ABC):
             for fault in self._judging.faults(group):
                 self._blame(fault)
 
+    def _was_late(self) -> bool:
+        """Whether its own kernel has thrown packets away since the last call, for it did not read in time."""
+        return False
+
     def _wait_if_slow(self) -> None:
         while (left_s := self._slow_until_s - time.monotonic()) > 0:
             self._stopping.wait(min(left_s, 0.2))
@@ -198,8 +205,10 @@ class Watcher(ABC):
             if before is not None and packet.sequence != (before.sequence + 1) & 0xFFFF:
                 since_s = packet.first_s - begun_s
                 text = f"{self.agent}: {packet.sequence} behind {before.sequence}, {since_s:.2f} s after PLAY"
-                (self.blames if lossless else self.gaps).append(Blame(time.monotonic(), text))
+                if lossless or not self._was_late():
+                    (self.blames if lossless else self.gaps).append(Blame(time.monotonic(), text))
                 self._lossy = 2  # this group, and the next: it may have begun already
+                self._was_lossy = True
             before = packet
             yield packet
 
@@ -219,7 +228,7 @@ class Watcher(ABC):
                 for fault in check.report.errors
                 if "does not go forward" in fault or not any(known.match(fault) for known in late)
             ]
-            if faults and not self.gaps:
+            if faults and not self._was_lossy:
                 self._blame(f"{len(faults)} faults of MPEG-TS, {faults[0]}")
 
 
@@ -264,18 +273,27 @@ class UdpWatcher(Watcher):
         self._client: RtspClient | None = None
         self._receiver: UdpReceiver | None = None
         self.ports: tuple[int, ...] = ()
+        self._thrown_away = 0
 
     def _socket(self) -> socket.socket | None:
         return self._client.socket if self._client is not None else None
 
     def _open(self) -> None:
         self._receiver = UdpReceiver()
+        self._thrown_away = 0
         self._client = RtspClient(self._url, timeout_s=SILENT_S, user_agent=self.agent)
         self._client.describe()
         transport = self._client.setup(self._receiver.transport).headers["transport"]
         self._client.play()
         served = dict(part.partition("=")[::2] for part in transport.split(";"))
         self.ports = tuple(int(port) for port in served["server_port"].split("-"))
+
+    def _was_late(self) -> bool:
+        assert self._receiver is not None
+        own = f":{self._receiver.ports[0]:04X}"
+        sockets = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+        before, self._thrown_away = self._thrown_away, sum(int(s[-1]) for s in sockets if s[1].endswith(own))
+        return self._thrown_away > before
 
     def _units(self) -> Iterator[Received]:
         packets = self._checked(self._packets(), lossless=False)
