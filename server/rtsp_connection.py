@@ -145,6 +145,7 @@ class RtspConnection(Connection):
     def ended(self, viewer: Viewer, reason: str) -> None:
         """The viewer's stream is over."""
         self.log_viewer("viewer_ended", viewer, reason=reason)
+        self._not_started(viewer)  # its PLAY has an answer even so
         session = next(name for name, other in self._viewers.items() if other is viewer)
         self._over(session)
 

@@ -169,6 +169,29 @@ def test_the_end_of_a_stream(server: ServerProcess, muxer: FakeMuxer) -> None:
     until(lambda: 'reason="the file is over"' in server.log, 5, "the line in the log")
 
 
+def test_play_is_answered_also_where_nothing_comes(server: ServerProcess, muxer: FakeMuxer) -> None:
+    with RtspClient(server.rtsp("two")) as client:
+        client.setup()
+        client.socket.sendall(
+            f"PLAY {client.url} RTSP/1.0\r\nCSeq: 8\r\nSession: {client.session}\r\n\r\n"
+            "OPTIONS * RTSP/1.0\r\nCSeq: 9\r\n\r\n".encode()
+        )
+        for client._cseq in (8, 9):
+            answer = client.response()
+            assert answer.status == 200
+            assert "rtp-info" not in answer.headers
+    with RtspClient(server.rtsp("two")) as client:
+        client.setup()
+        client.send("PLAY")
+        until(lambda: len(muxer.of(ReadStart)) == 2, 5, "the gate to open")
+        newest = muxer.of(ReadStart)[-1]
+        assert isinstance(newest, ReadStart)
+        muxer.end(newest.ticket, "the file is over")
+        assert client.response().status == 200
+        with pytest.raises(EOFError):
+            client.next_packet()
+
+
 def test_a_stream_that_has_not_started_is_waited_for(server: ServerProcess, muxer: FakeMuxer) -> None:
     muxer.silent.add("two")
     with RtspClient(server.rtsp("two")) as client:
