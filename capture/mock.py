@@ -18,7 +18,7 @@ from capture.jpeg_track import JpegTrack
 from capture.known_tracks import KnownTracks
 from capture.timeline import GRAIN_US, Placed, Timeline
 from common import clock, config
-from common.errors import SourceError
+from common.errors import SourceEndedError, SourceError
 from common.sample import Sample, Track
 from common.source_spec import FileSpec
 
@@ -139,15 +139,19 @@ class MockSource:
         self._ready.clear()
 
     def _read_ahead(self) -> None:
-        """Fill the heap, across the end of the file if need be."""
+        """Fill the heap, across the end of the file if need be. Raises SourceEndedError where that is the end."""
         if self._is_ahead(AHEAD_US):
             return
         while not self._is_ahead(AHEAD_US + AHEAD_AT_ONCE_US):
             sample = next(self._samples, None)
-            if sample is None:
-                self._begin_pass()
-            else:
+            if sample is not None:
                 self._place(sample)
+            elif self._settings.loop:
+                self._begin_pass()
+            elif self._ahead:
+                return
+            else:
+                raise SourceEndedError(f"{self._path}: this is its end")
 
     def _is_ahead(self, wanted_us: int) -> bool:
         return bool(self._ahead) and (

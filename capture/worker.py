@@ -21,7 +21,7 @@ from capture.standby import Standby
 from common import clock, sockets, source_spec
 from common.config import Stream
 from common.endpoints import program_endpoint
-from common.errors import SettingsError, SourceError
+from common.errors import SettingsError, SourceEndedError, SourceError
 from common.figures import RoleFigures
 from common.role import Role
 from common.sample import SAMPLE_BYTES_MAX, Sample, Track
@@ -62,10 +62,11 @@ class _Capture:
         self._slates = 0
         self._source: Source | None = None
         self._tracks: tuple[Track, ...] = ()
+        self._ended = False  # for good: until it is not wanted any more
         self._reason: str | None = None  # why it is down, as said last; None while it is not
         self._missing = False  # its device or file was not there when last looked for
         self._past: dict[str, int] = {}  # counters of past lives
-        self._oversize = 0
+        self._read = self._oversize = self._withheld = 0
         self._poller = zmq.Poller()
         self._poller.register(outlet.socket, zmq.POLLIN)
         self._poller.register(role.wake_fd, zmq.POLLIN)
@@ -94,7 +95,7 @@ class _Capture:
             if self._source is None:
                 if self._has_come_back():
                     self._retries.begin_anew()
-                if not self._retries.due(now_us):
+                if self._ended or not self._retries.due(now_us):
                     due_us = self._standby.due_us
                     wait_us = self._retries.wait_us(now_us)
                     wait_us = wait_us if due_us is None else max(0, min(wait_us, due_us - now_us))
@@ -105,8 +106,10 @@ class _Capture:
                 self._source.request_key_frame()
             sample = self._source.read(READ_WAIT_S)
             if sample is not None:
+                self._read += 1
                 self._publish(self._source, sample)
         except SourceError as error:
+            self._ended = isinstance(error, SourceEndedError)
             self._end_life()
             self._retries.failed(clock.now_us())
             self._missing = self._is_missing()
@@ -167,7 +170,9 @@ class _Capture:
             self._oversize += 1
             return
         passed = self._standby.passed(self._tracks, sample, clock.now_us())
-        if passed is not None:
+        if passed is None:
+            self._withheld += 1
+        else:
             self._outlet.publish(passed)
 
     def _say_up(self, source: Source) -> None:
@@ -189,6 +194,7 @@ class _Capture:
         if self._source is not None:
             self._role.log.info("source_idle", source=self._shown)
         self._end_life()
+        self._ended = False
         self._standby.rest()
         self._slate = None
         self._outlet.forget_state()
@@ -213,7 +219,8 @@ class _Capture:
         outlet = self._outlet
         return RoleFigures(
             counters={
-                "samples_read": outlet.samples + self._oversize,
+                "samples_read": self._read,
+                "samples_withheld": self._withheld,
                 "samples": outlet.samples,
                 "samples_repeated": outlet.repeated,
                 "groups_too_long": outlet.recent.cut,

@@ -156,8 +156,9 @@ class Stream(Section, frozen=True):
     camera or file, encoded to H.264 or passed through, for native RTP only. `sound`: an ALSA
     device beside a camera; `sound_codec`: what that, or the beep of the test picture, is encoded to.
     `controls`: the camera's, by name. `slate`: what is shown, with the time since when, while the source is away;
-    true has words of its own. `host`: which of `hosts`, if there are any, has its source; `port`: there, for the
-    muxers of other hosts.
+    true has words of its own. `keep_ms`: how long viewers are kept while it is; 0: for as long as they wish.
+    `loop`: a file begins again at its end. `host`: which of `hosts`, if there are any, has its source; `port`:
+    there, for the muxers of other hosts.
     """
 
     source: str
@@ -172,6 +173,8 @@ class Stream(Section, frozen=True):
     sound_codec: Literal["aac", "opus"] = "aac"
     controls: Annotated[dict[str, bool | int | str], msgspec.Meta(max_length=CAMERA_CONTROLS_MAX)] = {}
     slate: bool | Annotated[str, msgspec.Meta(pattern=SLATE_PATTERN)] = False
+    loop: bool = True
+    keep_ms: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] = 300_000
     encode: Encode = Encode()
     host: str = ""
     port: Port = 0

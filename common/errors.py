@@ -22,6 +22,10 @@ class SourceError(FramegateError):
     """A camera or file cannot be read now. Retried with backoff; other streams run on."""
 
 
+class SourceEndedError(SourceError):
+    """A file has been read to its end, and is not to begin again. Tried again when it is wanted anew."""
+
+
 class MessageError(FramegateError):
     """A message from another process is malformed or of another version. Counted and refused."""
 

@@ -5,7 +5,7 @@ The books
 What comes in and what goes out is counted at every hop, and each kind of drop by its own name, so that nothing
 goes missing unseen. Where all stands still, these hold exactly (`tests.support.books` judges them):
 
-    capture, counters      samples_read = samples + oversize
+    capture, counters      samples_read + slates = samples + oversize + samples_withheld
     capture to muxer       samples of the capture = samples_in - samples_unannounced - samples_known
                            + samples_lost + samples_missed of the stream (both in their first lives, not on demand)
     muxer, a stream        samples_in = samples_unannounced + samples_known + samples_awaiting_sync + samples_used

@@ -69,6 +69,7 @@ _TS_ROW, _RTP_ROW = (
     np.dtype({"names": ["kept"], "formats": [f"V{ROW_BYTES - lead}"], "offsets": [lead], "itemsize": ROW_BYTES})
     for lead in (LEAD_BYTES, INTERLEAVE_BYTES)
 )
+_DISCONTINUITY_FLAG, _PCR_FLAG = 0x80, 0x10  # of an adaptation field (2.4.3.4)
 _NOTHING = bytearray()
 _ROW_OF_ZEROS = bytes(ROW_BYTES)
 
@@ -156,6 +157,23 @@ def renumber(
         control = packets["control"]
         control[...] = _MOVED.take(_added(delta).take(packets["pid"]) | control.astype(np.uint16))
     return memoryview(out)[:size]
+
+
+def pcr_flags(data: Buffer) -> int | None:
+    """Where the frame's first PCR is: the place of the flags of its adaptation field; None: it has none."""
+    for start in range(0, len(data), ROW_BYTES):
+        for at in range(start + LEAD_BYTES, min(start + ROW_BYTES, len(data)), TS_BYTES):
+            has_field = data[at + 3] & 0x20 and data[at + 4]
+            if has_field and data[at + 5] & _PCR_FLAG:
+                return at + 5
+    return None
+
+
+def signal_discontinuity(data: Buffer, flags: int) -> bytearray:
+    """A copy that says of its PCR, the one with its flags there, that it is of a new clock (13818-1 2.4.3.5)."""
+    out = bytearray(data)
+    out[flags] |= _DISCONTINUITY_FLAG
+    return out
 
 
 def without_rtp(data: Buffer) -> bytes:

@@ -185,6 +185,10 @@ class Outputs:
         ticked = [output.stream.tick(now_us) for output in self.by_payload.values()]
         return any(ticked)
 
+    def end(self, reason: str) -> list[Ticket]:
+        """Forget all viewers."""
+        return [ticket for output in self.by_payload.values() for ticket in _end(output, reason)]
+
     def clear(self) -> None:
         """The source has stopped: what it gave is of no use to who comes later."""
         for output in self.by_payload.values():

@@ -6,6 +6,7 @@ import msgspec
 
 from common import sockets
 from common.clock import now_us
+from common.config import Stream as StreamSettings
 from common.config import Viewer
 from common.figures import StreamFigures
 from common.intake import Intake
@@ -13,8 +14,9 @@ from common.lines import End, Far
 from common.poller import READ, Handler, Poller
 from common.role import Role
 from common.sample import Payload
+from common.source_spec import without_secrets
 from muxer.fanout import Fanout
-from muxer.outputs import Output, Outputs
+from muxer.outputs import Output, Outputs, Ticket
 from muxer.ring import Limits
 from muxer.stream import Stream
 
@@ -22,8 +24,10 @@ from muxer.stream import Stream
 class Source(msgspec.Struct):
     """One stream of this shard, with all that belongs to it.
 
-    end: where its capture is found. subscribed: whether it has been told that the stream is wanted. leaving_us:
-    since when it is another muxer's, or nobody's, and kept here only for those who do not know yet.
+    keep_us: how long viewers are kept without a sample of the source; 0: for ever. heard_us: when the newest came,
+    or this began to be waited for. end: where its capture is found. subscribed: whether it has been told that the
+    stream is wanted. leaving_us: since when it is another muxer's, or nobody's, and kept here only for those who
+    do not know yet.
     """
 
     name: str
@@ -31,6 +35,8 @@ class Source(msgspec.Struct):
     intake: Intake = msgspec.field(default_factory=Intake)
     on_demand: bool = False
     text: str = ""
+    keep_us: int = 0
+    heard_us: int = 0
     end: End = ""
     subscribed: bool = False
     leaving_us: int | None = None
@@ -46,6 +52,21 @@ class Source(msgspec.Struct):
     def is_far(self) -> bool:
         """Whether its samples have times of another host."""
         return isinstance(self.end, Far)
+
+    def adopt(self, settings: StreamSettings) -> None:
+        """These are its settings now."""
+        self.on_demand = settings.on_demand
+        self.keep_us = settings.keep_ms * 1000
+        self.text = without_secrets(settings.source)
+
+    def given_up(self, now_us: int) -> list[Ticket]:
+        """The tickets of its viewers, who are forgotten, where the source has been away for too long."""
+        if not self.outputs.viewers or not self.heard_us:
+            self.heard_us = now_us  # who comes now waits from now on
+        if not self.keep_us or now_us - self.heard_us < self.keep_us:
+            return []
+        self.heard_us = now_us
+        return self.outputs.end(self.intake.reason or "nothing comes from the source")
 
     def connect(self, end: End, role: Role, poller: Poller, may_read: Handler) -> None:
         """Have a line to the capture at this end."""

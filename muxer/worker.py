@@ -38,7 +38,6 @@ from common.poller import READ, Poller, wake
 from common.refusals import Refusals
 from common.role import Role
 from common.sample import Payload
-from common.source_spec import without_secrets
 from muxer.clock_rounds import ClockRounds
 from muxer.fanout import Parcel
 from muxer.outputs import Output, Outputs
@@ -142,7 +141,7 @@ class Worker:
                 outputs = Outputs(wanted.payload, partial(new_output, name, self._viewer))
                 known = self._sources[name] = Source(name, outputs)
             known.connect(lines.samples_in(name), self._role, self._poller, partial(self._may_read, name))
-            known.on_demand, known.text = wanted.on_demand, without_secrets(wanted.source)
+            known.adopt(wanted)
 
     def _let_go(self, source: Source, now: int) -> bool:
         """Whether the stream is another muxer's by now, as everybody knows; then it is gone from here."""
@@ -178,6 +177,8 @@ class Worker:
         match message:
             case SampleMessage():
                 sample = source.intake.sample(message, bytes(media))
+                if sample is not None and source.intake.state == "live":
+                    source.heard_us = now_us()
                 if sample is not None:
                     at_us = now_us() if source.is_far else arrival_us(message, sample, now_us())
                     for error in source.outputs.write(sample, at_us, (message.epoch, message.sequence)):
@@ -346,6 +347,9 @@ class Worker:
         for source in list(self._sources.values()):
             if self._let_go(source, now):
                 continue
+            for server, ticket, reason in source.given_up(now):
+                self._counters["viewers_given_up"] += 1
+                self._send(server, Ended(ticket, reason))
             source.outputs.let_go(now)
             for output in source.outputs.by_payload.values():
                 output.fanout.enforce()

@@ -189,9 +189,9 @@ class Fanout:
         now_us, caught_up = self._clock(), self._counters.frames_sent
         self.send_times.note(now_us - mark.came_us)
         if live != taken:
-            stream.live_ages.note(now_us - frame.time_us, live - taken)
+            stream.live_ages.note(now_us - mark.born_us, live - taken)
         if caught_up != live:
-            stream.catching_up_ages.note(now_us - frame.time_us, caught_up - live)
+            stream.catching_up_ages.note(now_us - mark.born_us, caught_up - live)
         for ticket in frame.live:
             self._go_live(ticket, stream, mark)
         for ticket in frame.parked:
@@ -272,7 +272,9 @@ class Fanout:
                 if self._by_ticket.get(ticket) is not viewer:
                     continue  # its connection broke
             offset = offsets[viewer] = next_offset(last, viewer.offset, frame)
-            by_form.setdefault(viewer.form(offset), {})[viewer.outlet] = viewer
+            viewer.new_clock = viewer.new_clock or (last is not None and last.has_other_clock(frame))
+            wanted = viewer.form(offset, viewer.new_clock and buffers.has_clock)
+            by_form.setdefault(wanted, {})[viewer.outlet] = viewer
         for wanted, viewers in by_form.items():
             data = buffers.get(wanted)
             late = self._offer(viewers, data, broken, catching_up=True) if data is not None else ()
@@ -287,6 +289,7 @@ class Fanout:
                 self._note_gap(viewer, last, frame, told)
                 viewer.flow.took()
                 viewer.took(mark, len(data or b""), offsets[viewer])
+                viewer.new_clock = viewer.new_clock and not wanted.new_clock and stream.payload is Payload.TS
                 if last is None:
                     started.append(viewer)
 
@@ -313,8 +316,9 @@ class Fanout:
         others_here = not stream.lanes or (
             stream.previous is not None and stream.previous.position == mark.position
         )
-        if viewer.stream is not stream or viewer.position != mark.position or not others_here:
-            self._park(viewer)  # not in step: it would get wrong numbers, or a frame twice
+        in_step = viewer.stream is stream and viewer.position == mark.position and others_here
+        if not in_step or viewer.new_clock:
+            self._park(viewer)  # it would get wrong numbers, a frame twice, or a clock that nobody told it of
             return
         stream.previous = mark
         viewer.spliced = False

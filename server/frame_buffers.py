@@ -24,23 +24,27 @@ class Framing(Enum):
 
 
 class Form(NamedTuple):
-    """A framing, the `$` channel of each track, None for one that is not wanted, and the numbers."""
+    """A framing, the `$` channel of each track, None for one that is not wanted, and the numbers.
+
+    new_clock: it says of its PCR that the clock starts anew.
+    """
 
     framing: Framing
     channels: tuple[int | None, ...]
     offset: Offset
+    new_clock: bool = False
 
 
 SHARED = Form(Framing.INTERLEAVED, (0,), NONE)  # as the muxer made it
 
 
-def form(framing: Framing, channels: tuple[int | None, ...], offset: Offset) -> Form:
+def form(framing: Framing, channels: tuple[int | None, ...], offset: Offset, new_clock: bool = False) -> Form:
     """The form with nothing in it that its framing does not show, so that equal bytes have equal forms."""
     if framing is Framing.TS:
-        return Form(framing, (0,), Offset(counters=offset.counters))
+        return Form(framing, (0,), Offset(counters=offset.counters), new_clock)
     if framing is Framing.UDP:
         channels = tuple(channel and 0 for channel in channels)
-    return Form(framing, channels, offset)
+    return Form(framing, channels, offset, new_clock)
 
 
 def check_frame(frame: FrameMessage, data: Buffer) -> None:
@@ -67,7 +71,12 @@ class FrameBuffers:
     def __init__(self, frame: FrameMessage, data: Buffer) -> None:
         self._frame = frame
         self._data = data
-        self._made: dict[tuple[Framing, int, RtpOffset, Counters], Buffer | Datagrams] = {}
+        self._made: dict[tuple[Framing, int, RtpOffset, Counters, bool], Buffer | Datagrams] = {}
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether there is a PCR in it."""
+        return self._frame.payload == Payload.TS and grid.pcr_flags(self._data) is not None
 
     @property
     def clock(self) -> int:
@@ -80,18 +89,21 @@ class FrameBuffers:
         None: its track is not wanted.
         """
         track = self._frame.track
-        framing, channels, offset = wanted
+        framing, channels, offset, new_clock = wanted
         channel = channels[track] if track < len(channels) else None
         if channel is None:
             return None
-        key = framing, channel, offset.of(track), offset.counters
+        key = framing, channel, offset.of(track), offset.counters, new_clock
         found = self._made.get(key)
         if found is None:
-            found = self._made[key] = self._make(framing, channel, offset)
+            found = self._made[key] = self._make(framing, channel, offset, new_clock)
         return found
 
-    def _make(self, framing: Framing, channel: int, offset: Offset) -> Buffer | Datagrams:
+    def _make(self, framing: Framing, channel: int, offset: Offset, new_clock: bool) -> Buffer | Datagrams:
         data = renumbered(self._data, self._frame, offset, channel)
+        flags = grid.pcr_flags(data) if new_clock else None
+        if flags is not None:
+            data = grid.signal_discontinuity(data, flags)
         if framing is Framing.UDP:
             native = self._frame.payload == Payload.NATIVE
             return native_datagrams(data, self._frame.track) if native else ts_datagrams(data)

@@ -43,6 +43,14 @@ class FrameMark(Mark):
             return 0
         return max(frame.sample[1] - self.sample[1] - 1, 0)
 
+    def has_other_clock(self, frame: FrameMessage) -> bool:
+        """Whether `frame`, behind it for a viewer, may count another clock than it, without saying so."""
+        if self.epoch != frame.epoch:
+            return True
+        if self.number + 1 == frame.number or self.sample is None or frame.sample is None:
+            return False
+        return self.sample[0] != frame.sample[0]  # another life of the source, which began in between
+
     @property
     def position(self) -> tuple[int, int]:
         """Both as one."""

@@ -126,6 +126,7 @@ class Viewer:
     id: short, for figures and log. channels: of RTP and RTCP in `$` frames, by track; None for one that it did not
     set up. offset: of its numbers at the frame it took last. books: what passed, and why it was not sent all;
     unlogged_drops: not yet in the log. room_bytes: how much it is to be given at once when it is behind.
+    new_clock: the next PCR that it is given is of another clock than the last, which it must be told.
     opened_us: when its ticket was asked for. slow: it has been behind, and has not kept up since.
     reception: what it has reported. transport: as figures name it. wall_ahead_us: of our clock, how far the wall
     clock was when it got its first sender report: setting that must not move what it has been told.
@@ -133,8 +134,8 @@ class Viewer:
 
     __slots__ = (
         "_bytes", "_frames", "_given", "_last", "_opened_bytes", "_rtp", "_unwanted", "books", "channels",
-        "connected_us", "flow", "framing", "id", "lane", "number", "offset", "opened_us", "outlet", "owner",
-        "paused", "peer", "reception", "room_bytes", "slow", "spliced", "splices", "stream", "transport",
+        "connected_us", "flow", "framing", "id", "lane", "new_clock", "number", "offset", "opened_us", "outlet",
+        "owner", "paused", "peer", "reception", "room_bytes", "slow", "spliced", "splices", "stream", "transport",
         "unlogged_drops", "user_agent", "wall_ahead_us",
     )  # fmt: skip
 
@@ -160,6 +161,7 @@ class Viewer:
         self.room_bytes = ROOM_BYTES_MAX
         self.paused = False
         self.spliced = False
+        self.new_clock = False
         self.books = Books()
         self.unlogged_drops = 0
         self.splices = 0
@@ -312,10 +314,10 @@ class Viewer:
             else:
                 self.outlet.write(encode_interleaved(pair[1], data))
 
-    def form(self, offset: Offset) -> Form:
+    def form(self, offset: Offset, new_clock: bool = False) -> Form:
         """The form of a frame for it at this offset."""
         channels = tuple(pair and pair[0] for pair in self.channels)
-        return form(self.framing, channels, offset)
+        return form(self.framing, channels, offset, new_clock)
 
     def join_lane(self) -> None:
         """Stand with those who get their frames in the same form."""

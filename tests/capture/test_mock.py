@@ -6,12 +6,13 @@ from pathlib import Path
 
 import av
 import pytest
+from msgspec.structs import replace
 
 from capture import mock
 from capture.mock import MockSource
 from common import config
 from common.clock import ticks_90k
-from common.errors import SettingsError, SourceError
+from common.errors import SettingsError, SourceEndedError, SourceError
 from common.sample import Codec, Sample
 from common.source_spec import FileSpec
 from tests.support.media_files import FPS, Packet, media_file, packets, variant
@@ -284,6 +285,20 @@ def test_a_file_that_is_replaced_plays_on_as_the_new_one(tmp_path: Path) -> None
     assert times == sorted(set(times))
     assert len(source._ahead) < 100  # sound is no longer waited for
     source.close()
+
+
+def test_a_file_that_is_not_to_begin_again_ends_with_its_last_sample() -> None:
+    path, clock = any_file("a.mp4"), VirtualClock()
+    source = MockSource(FileSpec(str(path)), replace(SETTINGS, loop=False), clock.now_us, clock.sleep_s)
+    source.open()
+    samples = len(packets(path))
+    came: list[Sample] = []
+    while len(came) < samples:
+        came += read_on(source, 1)
+    with pytest.raises(SourceEndedError, match="this is its end"):
+        read_on(source, 1)
+    source.close()
+    assert source.counters["loops"] == 0
 
 
 @pytest.mark.parametrize(

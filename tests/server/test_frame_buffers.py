@@ -1,12 +1,17 @@
 """One frame in every form its viewers need."""
 
 import pytest
+from msgspec.structs import replace
 
+from common import grid
 from common.header_numbers import NONE, Offset, RtpOffset
+from common.sample import Codec, Sample, Track
+from muxer.mpegts import TsMuxer
 from server.datagrams import Datagrams
 from server.frame_buffers import SHARED, Form, FrameBuffers, Framing, form, is_frame_size
 from server.rtsp_message import encode_interleaved
 from tests.support.frame_source import FrameSource, Judge
+from tests.support.ts_check import TsCheck
 
 FRAME = FrameSource(sequence=65535, clock_base=100, counters=[1, 2, 3, 4]).frame(sync=True, packets=20)
 OTHER = Offset((RtpOffset(10, 20, 30),), (1, 15, 2, 0))
@@ -86,3 +91,25 @@ def test_datagrams(offset: Offset) -> None:
     assert judge.sequence == (65535 + 3 + offset.of(0).sequence) % 65536
     assert form(Framing.UDP, (6,), offset) == form(Framing.UDP, (0,), offset)
     assert frame.get(form(Framing.UDP, (0,), offset)) is data
+
+
+def test_of_a_new_clock_only_the_first_pcr_is_told() -> None:
+    muxer = TsMuxer((Track(Codec.H264),), ssrc=1)
+    picture = Sample(b"\0\0\0\1\x65" + bytes(5000), 0, Codec.H264)
+    muxer.write(picture, 0)
+    made = muxer.write(replace(picture, time_us=40_000), 40_000)
+    data = bytes(made.data)
+    flags = grid.pcr_flags(data)
+    assert flags is not None
+    told = bytes(grid.signal_discontinuity(data, flags))
+    assert told[flags] == data[flags] | 0x80 != data[flags]
+    assert told[:flags] + told[flags + 1 :] == data[:flags] + data[flags + 1 :]
+    check = TsCheck()
+    check.feed(grid.without_rtp(told))
+    check.feed(grid.without_rtp(told))
+    assert check.finish().discontinuities == 1
+
+
+def test_a_frame_without_a_pcr_has_none() -> None:
+    assert grid.pcr_flags(FrameSource().frame(1).data) is None
+    assert grid.pcr_flags(FrameSource().frame(2).data) is not None

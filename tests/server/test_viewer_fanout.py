@@ -282,11 +282,13 @@ def test_another_muxer(bench: Bench) -> None:
     assert start.after is None
     new = FrameSource(epoch=2, ssrc=99, sequence=4000, clock_base=12345, counters=[5, 6, 7, 8])
     frame = new.frame(sync=True, time_us=80_000)
-    bench.fanout.deliver(frame.addressed(tickets=(start.ticket,), live=(start.ticket,)), frame.data)
+    bench.fanout.deliver(frame.addressed(tickets=(start.ticket,)), frame.data)
+    clock = new.frame(2, time_us=90_000)
+    bench.fanout.deliver(clock.addressed(tickets=(start.ticket,), live=(start.ticket,)), clock.data)
     following = new.frame(time_us=120_000)
     bench.fanout.deliver(following.addressed(to_live=True), following.data)
     peer.read(bench.fanout)
-    assert peer.judge.frames == [(1, 0), (2, 0), (2, 1)]
+    assert peer.judge.frames == [(1, 0), (2, 0), (2, 2)]
     assert peer.judge.clock == 120_000 * 9 // 100
     assert viewer_of(peer).splices == 1
 
@@ -436,3 +438,35 @@ class Simulation(RuleBasedStateMachine):
 
 TestSimulation = Simulation.TestCase
 TestSimulation.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+def clock_flags(peer: Peer) -> list[int]:
+    """The flags of each adaptation field with a PCR that the viewer was given."""
+    ts = peer.judge.ts
+    packets = [ts[at : at + 188] for at in range(0, len(ts), 188)]
+    return [packet[5] for packet in packets if packet[3] & 0x20 and packet[4] and packet[5] & 0x10]
+
+
+@pytest.mark.parametrize("framing", [Framing.INTERLEAVED, Framing.TS])
+def test_the_first_clock_of_another_muxer_is_told_to_be_another(bench: Bench, framing: Framing) -> None:
+    peer, ticket = bench.reader(framing)
+    bench.live(ticket)
+    frame = bench.source.frame(2, packets=1)
+    bench.fanout.deliver(frame.addressed(to_live=True), frame.data)
+    bench.fanout.muxer_is_new(["cam"], replaced=True)
+    again = bench.heard(ReadStart).ticket
+    bench.source = FrameSource(epoch=2)
+    first = bench.source.frame(sync=True)
+    bench.fanout.deliver(first.addressed(tickets=(again,), live=(again,)), first.data)
+    third = bench.heard(ReadStart)  # not live yet: nothing has told it of the other clock
+    assert third.after == (2, 0)
+    for _ in range(2):
+        frame = bench.source.frame(2, packets=1)
+        bench.fanout.deliver(frame.addressed(tickets=(third.ticket,)), frame.data)
+    frame = bench.source.frame()
+    bench.fanout.deliver(frame.addressed(tickets=(third.ticket,), live=(third.ticket,)), frame.data)
+    assert not bench.said
+    assert viewer_of(peer).flow.gate is Gate.LIVE
+    while peer.read(bench.fanout):
+        pass
+    assert clock_flags(peer) == [0x10, 0x90, 0x10]

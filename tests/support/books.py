@@ -45,9 +45,10 @@ def _captures(stats: Figures) -> Iterator[str]:
     for process in _processes(stats, "capture"):
         counters = process["counters"]
         if counters:
+            out = sum(counters[name] for name in ("samples", "oversize", "samples_withheld"))
             yield from _differ(
-                f"{process['name']}: samples_read", counters["samples_read"],
-                "samples + oversize", counters["samples"] + counters["oversize"],
+                f"{process['name']}: samples_read + slates", counters["samples_read"] + counters["slates"],
+                "samples + oversize + samples_withheld", out,
             )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from tests.support import books
 
 BALANCED: dict[str, Any] = {
     "processes": [
-        {"role": "capture", "name": "capture-cam", "counters": {"samples_read": 31, "samples": 30, "oversize": 1}},
+        {"role": "capture", "name": "capture-cam", "counters":
+         {"samples_read": 31, "slates": 3, "samples": 30, "oversize": 1, "samples_withheld": 3}},
         {"role": "muxer", "name": "muxer-0", "counters": {"frames_out": 10}},
         {"role": "server", "name": "server-0", "counters": {"frames_in": 9, "frames_moved": 1, "frames_sent": 46}},
         {"role": "server", "name": "server-1", "counters": {}},

@@ -11,7 +11,7 @@ from capture.recent import RECENT_US
 from tests.support import check_picture, judge
 from tests.support.check_picture import CheckClip
 from tests.support.instance import PATIENT, Instance
-from tests.support.viewers import HttpViewer, RtspViewer, Viewer
+from tests.support.viewers import HttpViewer, RtspViewer
 from tests.support.wait import until
 
 BACK_WITHIN_S = 10.0
@@ -48,17 +48,7 @@ def check_reconnect(instance: Instance, clip: CheckClip) -> None:
     """A viewer that comes now plays; it may still be given the end of the life that was killed."""
     with RtspViewer(instance.rtsp("cam")) as viewer:
         viewer.wait_bytes(300_000)
-    judge_survivor(viewer, clip)
-
-
-def judge_survivor(viewer: Viewer, clip: CheckClip) -> None:
-    """Nothing broken in what a viewer got that was connected all the time."""
-    assert viewer.error is None, repr(viewer.error)
-    if isinstance(viewer, RtspViewer):
-        judge.check_rtp(viewer.rtp)
-    judge.check_ts(viewer.ts, spliced=True)
-    judge.check_splices(viewer.ts, clip)
-    judge.check_pictures(viewer.ts, clip, consecutive=False)
+    judge.check_survivor(viewer, clip)
 
 
 @pytest.mark.parametrize("role", ["capture", "muxer"])
@@ -69,8 +59,8 @@ def test_a_connected_viewer_outlives(instance: Instance, clip: CheckClip, role: 
         kill_and_wait(instance, role)
         for viewer in (rtsp, http):
             viewer.wait_bytes(400_000)
-    judge_survivor(rtsp, clip)
-    judge_survivor(http, clip)
+    judge.check_survivor(rtsp, clip)
+    judge.check_survivor(http, clip)
     check_reconnect(instance, clip)
 
 
@@ -97,8 +87,8 @@ def test_a_muxer_that_comes_back_is_given_what_it_missed(tmp_path: Path) -> None
             with RtspViewer(instance.rtsp("cam")) as other:
                 other.wait_bytes(50_000)
         until(lambda: instance.processes("capture")[0]["counters"]["samples_repeated"], 5, "a report of repeats")
-    judge_survivor(viewer, clip)
-    judge_survivor(other, clip)
+    judge.check_survivor(viewer, clip)
+    judge.check_survivor(other, clip)
     shown_s = [packet.at_s for packet in viewer.rtp if judge.starts_video(packet)]
     longest_s = max(after - before for before, after in pairwise(shown_s))
     assert longest_s < 4.0
