@@ -191,7 +191,7 @@ class _Capture:
 
     def _rest(self) -> None:
         """Nobody wants it: neither up nor down."""
-        if self._source is not None:
+        if self._source is not None or self._reason is not None:
             self._role.log.info("source_idle", source=self._shown)
         self._end_life()
         self._ended = False

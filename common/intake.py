@@ -31,8 +31,9 @@ class Intake:
         self._asked_at_us: int | None = None
 
     def subscribed(self) -> None:
-        """A subscription begins: what it was given before is no longer what it is given next."""
+        """A subscription begins: what it was given, and told, before is no longer what it is given next."""
         self.epoch = 0
+        self.state, self.reason = "waiting", ""
 
     def announce(self, message: Announce) -> None:
         """The source says what it sends."""

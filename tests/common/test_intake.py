@@ -98,6 +98,13 @@ def test_a_slate_stands_in_until_the_source_is_back() -> None:
     assert (intake.state, intake.reason) == ("live", "")
 
 
+def test_what_a_source_said_before_a_pause_of_the_subscription_is_not_so_now() -> None:
+    intake = started(VIDEO)
+    intake.source_state(SourceState(False, "this is its end"))
+    intake.subscribed()
+    assert (intake.state, intake.reason) == ("waiting", "")
+
+
 def test_what_was_repeated_for_somebody_else_is_left_out() -> None:
     intake = started(VIDEO)
     for number in range(5):

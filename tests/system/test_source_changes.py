@@ -109,7 +109,7 @@ def test_a_file_that_ends_keeps_its_viewers_for_a_while() -> None:
     path = media_file("short.mp4", pictures=180)
     settings = (
         f'[streams.cam]\nsource = "mock:{path}"\nloop = false\non_demand = true\n'
-        f"keep_ms = {KEEP_S * 1000:.0f}\n{PATIENT}"
+        f"keep_ms = {KEEP_S * 1000:.0f}\n[capture]\nidle_ms = 500\n{PATIENT}"
     )
     with Instance(config=settings) as instance, UdpReceiver() as ports, ExitStack() as watching:
         url = instance.rtsp("cam")
@@ -140,8 +140,8 @@ def test_a_file_that_ends_keeps_its_viewers_for_a_while() -> None:
         until(lambda: not books.faults_at_rest(instance.stats()), 10, "books that balance")
         assert instance.processes("muxer")[0]["counters"]["viewers_given_up"] == 4
         assert books.drops(instance.stats()).keys() == {"track"}  # the sound, of one who has chosen pictures alone
-        # Nobody wanted it for a while: whoever comes now has it from the beginning.
-        until(lambda: instance.stream("cam")["state"] != "down", 30, "a stream at rest")
+        # Nobody wants it for a while: whoever comes then has it from the beginning.
+        until(lambda: instance.log_lines("source_idle"), WITHIN_S, "a capture at rest")
         with RtspViewer(url) as again:
             again.wait_bytes(10_000, WITHIN_S)
 
