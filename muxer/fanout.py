@@ -152,7 +152,11 @@ class Fanout:
 
     def end(self) -> list[tuple[bytes, int]]:
         """Forget all viewers; the servers and tickets that must be told so."""
-        tickets = [(identity, ticket) for identity, server in self._servers.items() for ticket in server.readers]
+        tickets = [
+            (identity, ticket)
+            for identity, server in self._servers.items()
+            for ticket in (*server.readers, *server.unparked)
+        ]
         self._servers.clear()
         return tickets
 

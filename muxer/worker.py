@@ -197,6 +197,8 @@ class Worker:
             case SourceState():
                 source.intake.source_state(message)
                 if not message.up and not message.slate:
+                    for output in source.outputs.by_payload.values():
+                        self._send_frames(output)  # the last ones are worth sending
                     source.outputs.clear()
                     self._answer_describes(source)
             case _:

@@ -222,6 +222,17 @@ def test_a_full_server_parks_its_readers_and_loses_nothing() -> None:
     assert [p.number for p in fanout.parcels()] == [1, 2]
 
 
+def test_who_is_parked_and_has_not_been_told_hears_of_the_end() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    stream.ring.append(video())
+    stream.ring.clear()  # with a frame that live tickets have not been sent
+    assert fanout.parcels() == []
+    assert fanout.end() == [(b"s", 10)]
+
+
 def test_what_was_left_out_is_told_with_the_next_frame_and_again_where_that_did_not_arrive() -> None:
     fanout, stream, clock = make(age_max_us=1_000_000)
     stream.ring.append(video(sync=True))
