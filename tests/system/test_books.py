@@ -114,9 +114,7 @@ def test_at_rest_every_hop_has_what_the_one_before_it_sent() -> None:
                 for viewer in (native, ts, http):
                     until(lambda viewer=viewer: viewer.received, WITHIN_S, "something to see")  # type: ignore[misc]
             publish(10)
-            # Two seconds later all have reported: what is not in balance then, never will be.
-            until(lambda: not books.faults_at_rest(instance.stats()), 10, "books that balance")
-            last = instance.stats()
+            last = books.wait_at_rest(instance.stats)
         publisher.close()
     assert last["streams"][0]["samples_used"] >= 90
     assert books.drops(last).keys() <= {"left", "unsent"}
