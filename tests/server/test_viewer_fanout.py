@@ -414,6 +414,8 @@ class Simulation(RuleBasedStateMachine):
         for peer in self.bench.peers:
             self.bench.fanout.read_start(viewer_of(peer))
         self.muxer.produce(sync=True, packets=60, time_us=self.bench.now_us)
+        self.muxer.produce(kind=2, packets=1, time_us=self.bench.now_us)  # the clock, if it is another muxer's
+        self.muxer.produce(time_us=self.bench.now_us)
         going = True
         while going:
             going = bool(self.bench.said or self.muxer.out)
