@@ -246,7 +246,7 @@ class Fanout:
             lane.count(mark, len(data))
         for viewer, last in moved:
             if viewer.lane is not None:
-                self._note_gap(viewer, last, frame, ())
+                self._counters.frames_dropped += viewer.passed(last, frame, ())
         stream.previous = mark
 
     def _deliver_by_ticket(
@@ -286,7 +286,7 @@ class Fanout:
             for viewer in viewers.values():
                 last = viewer.last
                 told = left_out.get(viewer.flow.ticket or 0, ()) if left_out else ()
-                self._note_gap(viewer, last, frame, told)
+                self._counters.frames_dropped += viewer.passed(last, frame, told)
                 viewer.flow.took()
                 viewer.took(mark, len(data or b""), offsets[viewer])
                 viewer.new_clock = viewer.new_clock and not wanted.new_clock and stream.payload is Payload.TS
@@ -384,21 +384,3 @@ class Fanout:
             self._counters.read_starts += isinstance(message, ReadStart)
             self._counters.read_stops += isinstance(message, ReadStop)
             self._send(viewer.stream.name, message)
-
-    def _note_gap(
-        self, viewer: Viewer, last: FrameMark | None, frame: FrameMessage, told: tuple[int, ...]
-    ) -> None:
-        """Count what was left out for the viewer before `frame`. A splice lasts until the next sync point."""
-        dropped = viewer.books.took(last, frame, told, viewer.paused)
-        if last is None:
-            return
-        if dropped or (last.epoch != frame.epoch and not last.is_resumed_by(frame)):
-            if not viewer.spliced:
-                viewer.spliced = True
-                viewer.splices += 1
-            if not viewer.paused:
-                viewer.unlogged_drops += dropped
-                self._counters.frames_dropped += dropped
-        viewer.paused = False
-        if frame.sync and (frame.kind == FrameKind.VIDEO or not viewer.stream.has_video):
-            viewer.spliced = False

@@ -7,6 +7,7 @@ the lane was sent since: so that a frame for a thousand viewers touches none of 
 from typing import Protocol
 
 from common.drops import Drop
+from common.grid import FrameKind
 from common.header_numbers import NONE, Offset
 from common.histogram import AGE_BOUNDS_S, Histogram
 from common.messages import FrameMessage
@@ -291,6 +292,24 @@ class Viewer:
         """It is about to leave its lane with something on its way."""
         if self.lane is not None:
             self._given.take_over(self.lane.given, self.bytes_sent - self.backlog_bytes, self._bytes)
+
+    def passed(self, last: FrameMark | None, frame: FrameMessage, told: tuple[int, ...]) -> int:
+        """It takes `frame` behind `last`: how many of the stream it was to have and was not sent in between.
+
+        told: as in `Books.took`. A splice lasts until the next sync point.
+        """
+        paused, self.paused = self.paused, False
+        missing = self.books.took(last, frame, told, paused)
+        if last is None:
+            return 0
+        if missing or (last.epoch != frame.epoch and not last.is_resumed_by(frame)):
+            self.splices += not self.spliced
+            self.spliced = True
+        if frame.sync and (frame.kind == FrameKind.VIDEO or not self.stream.has_video):
+            self.spliced = False
+        dropped = 0 if paused else missing
+        self.unlogged_drops += dropped
+        return dropped
 
     def took(self, mark: FrameMark, size: int, offset: Offset) -> None:
         """It took a frame that was for it by ticket, of `size` bytes in its form (0 as in `Lane.count`)."""
