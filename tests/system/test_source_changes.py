@@ -4,6 +4,7 @@ import io
 import os
 import socket
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ from tests.support.wait import until
 PMT_PID = 0x1000
 BYE = 203  # RFC 3550 6.6
 WITHIN_S = 20
-KEEP_S = 5.0  # a report of the end is a second old, on a busy machine two
+KEEP_S = 3.0
 
 
 def versions(ts: bytes) -> list[bytes]:
@@ -124,7 +125,6 @@ def test_a_file_that_ends_keeps_its_viewers_for_a_while() -> None:
             viewer.wait_bytes(10_000, WITHIN_S)
         until(lambda: instance.stream("cam")["state"] == "down", WITHIN_S, "the end of the file")
         assert "this is its end" in instance.stream("cam")["reason"]
-        assert [viewer.error for viewer in viewers] == [None, None, None], "they are kept for a while"
         with RtspClient(url) as late:
             answer = late.request("DESCRIBE", Accept="application/sdp")
         assert answer.status in (404, 503), answer
@@ -139,11 +139,20 @@ def test_a_file_that_ends_keeps_its_viewers_for_a_while() -> None:
         until(lambda: not instance.stats()["viewers"], WITHIN_S, "a report without viewers")
         last = books.wait_at_rest(instance.stats, on_demand=["cam"])
         assert instance.processes("muxer")[0]["counters"]["viewers_given_up"] == 4
-        assert books.drops(last).keys() == {"track"}  # the sound, of one who has chosen pictures alone
+        assert books.drops(last).keys() - {"left"} == {"track"}  # the sound, of one who has chosen pictures alone
+        (down_at,), ended_at = logged_at(instance, "source_down"), logged_at(instance, "viewer_ended")
+        assert len(ended_at) == 4
+        assert (min(ended_at) - down_at).total_seconds() > KEEP_S - 1, "they are kept for a while"
         # Nobody wants it for a while: whoever comes then has it from the beginning.
         until(lambda: instance.log_lines("source_idle"), WITHIN_S, "a capture at rest")
         with RtspViewer(url) as again:
             again.wait_bytes(10_000, WITHIN_S)
+
+
+def logged_at(instance: Instance, event: str) -> list[datetime]:
+    """When each line with this event was logged."""
+    lines = instance.log_lines(f"event={event}")
+    return [datetime.fromisoformat(line.partition("timestamp=")[2].split()[0]) for line in lines]
 
 
 def said_goodbye_by_udp(sock: socket.socket) -> bool:
