@@ -25,16 +25,24 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="another one finds other inputs (default 1)"
     )
+    parser.add_argument(
+        "--bytes",
+        type=int,
+        default=INPUT_BYTES_MAX,
+        metavar="N",
+        help="of the longest input (default %(default)s)",
+    )
     parser.add_argument("--keep", action="store_true", help="add to the corpus what reached code that nothing did")
     arguments = parser.parse_args()
     targets = arguments.targets or list(TARGETS)
     unknown = [target for target in targets if target not in TARGETS]
     if unknown:
         parser.error(f"no target {unknown[0]}: choose from {', '.join(TARGETS)}")
-    return sum([_fuzz(target, arguments.inputs, arguments.seed, arguments.keep) for target in targets])
+    options = arguments.inputs, arguments.seed, arguments.bytes, arguments.keep
+    return sum([_fuzz(target, *options) for target in targets])
 
 
-def _fuzz(target: str, inputs: int, seed: int, keep: bool) -> bool:
+def _fuzz(target: str, inputs: int, seed: int, bytes_max: int, keep: bool) -> bool:
     """Whether it failed."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         seeds, found, failures = (Path(folder, name) for name in ("seeds", "found", "failures"))
@@ -44,7 +52,7 @@ def _fuzz(target: str, inputs: int, seed: int, keep: bool) -> bool:
             Path(seeds, str(number)).write_bytes(data)
         command = [
             sys.executable, "-m", "tests.fuzz.guided", target, str(found), str(seeds), f"-runs={inputs}",
-            f"-seed={seed}", f"-max_len={INPUT_BYTES_MAX}", f"-artifact_prefix={failures}/", "-timeout=10",
+            f"-seed={seed}", f"-max_len={bytes_max}", f"-artifact_prefix={failures}/", "-timeout=10",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         said = done.stdout + done.stderr

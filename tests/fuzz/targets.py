@@ -64,8 +64,8 @@ def pieces(data: bytes, size: int) -> Iterable[bytes]:
 
 
 def rtsp(data: bytes) -> None:
-    """Bytes 0 and 1: whether a login is wanted, and the pieces that the rest comes in."""
-    guarded, size = data[:1] > b"\x7f", data[1] % 64 if len(data) > 1 else 0
+    """Bytes 0 and 1: whether a login is wanted, and the pieces that the rest comes in, or that it comes whole."""
+    guarded, size = data[:1] > b"\x7f", data[1] if data[1:2] < b"\x80" and len(data) > 1 else 0
     whole = _converse(data[2:], 0, guarded)
     if size:
         assert _converse(data[2:], size, guarded) == whole, "the same in pieces as whole"
