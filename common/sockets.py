@@ -67,7 +67,7 @@ def _socket(context: Context, kind: int, queued_max: int) -> Socket:
     socket.setsockopt(zmq.LINGER, LINGER_MS)
     # A peer that died comes back on the same path: look for it often, it costs a connect to a local file.
     socket.setsockopt(zmq.RECONNECT_IVL, 20)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 40)
     socket.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing for a peer that is not there
     return socket
 

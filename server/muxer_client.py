@@ -23,6 +23,8 @@ from common.sample import Payload
 from server.counters import Counters
 
 HELLO_INTERVAL_US = 200_000
+SEEK_INTERVAL_US = 20_000  # while one does not answer: it is back when its process has started, and viewers wait
+SEEK_AFTER_US = 400_000  # without a Welcome
 SILENCE_US = 1_000_000  # without a Welcome: shorter than the silence after which a muxer forgets a server
 OUTBOX_MAX = 65_536  # messages that a muxer has not taken: some for each of all viewers of a process
 MESSAGES_A_TURN_MAX = 64  # from one muxer, before sockets have their turn again
@@ -196,7 +198,9 @@ class MuxerClient:
         now_us = self._clock()
         if now_us < self._hello_us:
             return
-        self._hello_us = now_us + HELLO_INTERVAL_US
+        heard_us = [link.heard_us for link in self._links.values()]
+        seeks = any(at_us is None or now_us - at_us >= SEEK_AFTER_US for at_us in heard_us)
+        self._hello_us = now_us + (SEEK_INTERVAL_US if seeks else HELLO_INTERVAL_US)
         for link in self._links.values():
             self._flush(link)
             self._send_now(link, link.hello)
