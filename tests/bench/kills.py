@@ -3,8 +3,8 @@
     python -m tests.bench.kills [--times 20] [--roles capture,muxer,server]
 
 One stream, the generated picture at 25 a second, and VIEWERS viewers over RTSP in two server processes. After a
-kill of a capture or muxer, the time counts from the kill to the first picture that the last viewer was given behind
-its longest gap; of a server, to the first picture of a viewer that connects at once, and again while it is refused.
+kill of a capture or muxer, the time counts from the kill to the first picture that the last viewer got behind its
+longest gap; of a server, to the first picture of a viewer that connects at once, and again while refused.
 """
 
 import argparse
