@@ -14,7 +14,7 @@ from capture.v4l2 import cameras
 from common.errors import SourceError
 from common.sample import Codec, Sample
 from tests.support import camera_formats, usb_camera
-from tests.support.camera_formats import mjpeg, yuyv
+from tests.support.camera_formats import hevc, mjpeg, yuyv
 from tests.support.camera_life import next_sample, opened, read_until, source_of, until_fault
 from tests.support.usb_camera import UsbCamera
 from tests.support.usb_descriptors import BRIGHTNESS, CONTRAST, Format
@@ -51,6 +51,17 @@ def test_h264_is_what_it_takes_and_passes_through_byte_for_byte(webcam: UsbCamer
     assert set(counters.values()) == {0}
     assert (track.codec, track.width, track.height, track.fps) == (Codec.H264, 160, 128, 15)
     check_times(samples, 15)
+
+
+def test_h265_comes_before_what_must_be_encoded_and_passes_through() -> None:
+    with UsbCamera([yuyv(), mjpeg(), hevc()]) as webcam, opened(webcam.stable_name) as source:
+        sent = webcam.formats[2].pictures
+        samples = [next_sample(source) for _ in range(len(sent))]
+        assert [bytes(sample.data) for sample in samples] == sent
+        assert [number for number, sample in enumerate(samples) if sample.sync] == [0, 10]
+        track = source.tracks[0]
+        assert (track.codec, track.width, track.height, track.fps) == (Codec.H265, 160, 120, 15)
+        assert set(source.counters.values()) == {0}
 
 
 def check_times(samples: list[Sample], fps: int) -> None:

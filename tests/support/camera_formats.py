@@ -10,6 +10,8 @@ from tests.support.decoding import units
 from tests.support.media_files import media_file, packets
 from tests.support.usb_descriptors import Format
 
+_X265 = "bframes=0:log-level=none:keyint=10:scenecut=0:pools=1:frame-threads=1"
+
 
 def h264(clip: CheckClip) -> Format:
     """The check pictures of a clip in H.264, made by `check_clip`."""
@@ -19,6 +21,12 @@ def h264(clip: CheckClip) -> Format:
 def check_clip(folder: Path) -> CheckClip:
     """Four seconds, a sync point every 10 pictures."""
     return check_picture.make(folder / "camera.mp4", pictures=60, sync_every=10, width=160, height=128, fps=15)
+
+
+def hevc(fps: int = 15) -> Format:
+    """Moving noise in H.265, a sync point every 10 pictures."""
+    path = media_file("a.ts", "libx265", None, b_pictures=0, pictures=20, options=f"x265-params={_X265}")
+    return Format("HEVC", 160, 120, fps, [packet.data for packet in packets(path)])
 
 
 def mjpeg(fps: int = 15) -> Format:

@@ -15,13 +15,13 @@ BRIGHTNESS, CONTRAST = 2, 3  # control selectors of the processing unit, UVC A.9
 PAYLOAD_BYTES = 16384  # of one bulk transfer, as uvcvideo likes them
 CLOCK_HZ = 1_000_000
 _INTERFACE, _CLASS_SPECIFIC = 4, 0x24
-_GUIDS = {"YUYV": b"YUY2", "H264": b"H264"}
+_GUIDS = {"YUYV": b"YUY2", "H264": b"H264", "HEVC": b"H265"}
 
 
 class Format(NamedTuple):
     """One format in one size. pictures: are sent over and over, at `fps` a second or one of `other_fps`."""
 
-    fourcc: Literal["YUYV", "MJPG", "H264"]
+    fourcc: Literal["YUYV", "MJPG", "H264", "HEVC"]
     width: int
     height: int
     fps: int
