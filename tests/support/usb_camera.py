@@ -296,16 +296,16 @@ class UsbCamera:
         stream = self._stream
         for number in itertools.count():
             due_s = began_s + number * interval / 1e7
-            while (wait_s := due_s - time.monotonic()) > 0 or self.frozen:
+            # A slow host is waited for: uvcvideo counts what it has no buffer for, but not what never came.
+            while (wait_s := due_s - time.monotonic()) > 0 or self.frozen or self._payloads:
                 if not self._plugged or self._stream is not stream:
                     return
                 time.sleep(min(max(wait_s, 0.002), 0.02))
             with self._lock:
                 if not self._plugged or self._stream is not stream:
                     return
-                if not self._payloads:  # else the host takes none: this picture is lost
-                    self._cut(one.pictures[number % len(one.pictures)], number)
-                    self._fill()
+                self._cut(one.pictures[number % len(one.pictures)], number)
+                self._fill()
 
     def _cut(self, picture: bytes, number: int) -> None:
         """Into payloads. The picture's number alternates a bit, by which the host tells them apart."""
