@@ -38,12 +38,13 @@ YARD = """
 [streams.yard]
 source = "camera:{path}"
 format = "mjpeg"
-fps = 5.0
+fps = 2.0
 """
 RTSP, HTTP = f"rtsp://127.0.0.1:{RTSP_PORT}/door", f"http://127.0.0.1:{HTTP_PORT}"
 WITHIN_S = 120.0  # for anything: the processor is emulated, and its host may be busy
 SLATE_US = 1_500_000
-FFMPEG_PICTURES = 80
+FFMPEG_PICTURES = 40
+FPS = 5  # an emulated processor takes a tenth of a second for each picture that goes all the way
 
 
 class Ffmpeg(threading.Thread):
@@ -56,16 +57,16 @@ class Ffmpeg(threading.Thread):
         self.ended: players.Run | None = None
 
     def run(self) -> None:
-        self.ended = players.run(self._line, within_s=2 * WITHIN_S)
+        self.ended = players.run(self._line, within_s=3 * WITHIN_S)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     assert shutil.which("ffmpeg"), "the viewer of this test"
-    clip = camera_formats.check_clip(tmp_path)
-    door, yard = UsbCamera([camera_formats.h264(clip)], "D1"), UsbCamera([mjpeg(fps=5)], "Y2", port=1)
+    clip = camera_formats.check_clip(tmp_path, FPS)
+    door, yard = UsbCamera([camera_formats.h264(clip)], "D1"), UsbCamera([mjpeg(fps=2)], "Y2", port=1)
     settings = SETTINGS + DOOR.format(path=door.stable_name) + YARD.format(path=yard.stable_name)
     with ForkedRoles(("door", "yard"), settings) as roles, door, yard:
 
@@ -81,7 +82,7 @@ def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
             HttpViewer(f"{HTTP}/yard.ts", timeout_s=WITHIN_S) as other,
         ):
             for viewer in (rtsp, http, other):
-                viewer.wait_bytes(20_000, WITHIN_S)
+                viewer.wait_bytes(5_000, WITHIN_S)
 
             door.unplug()
             pulled_s, pulled_us = time.monotonic(), now_us()
@@ -103,7 +104,7 @@ def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
             found_s, found_us = time.monotonic() - back_s, now_us()
             for viewer in (rtsp, http, other):
                 viewer.wait_picture(found_us + 500_000, WITHIN_S)
-            ffmpeg.join(2 * WITHIN_S)
+            ffmpeg.join(3 * WITHIN_S)
         for viewer in (rtsp, http, other):
             assert viewer.error is None, repr(viewer.error)  # each has kept its connection
         assert ffmpeg.ended is not None
@@ -125,4 +126,4 @@ def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
             assert not [number for number in resumed if number % clip.sync_every], "each loss ends at a sync point"
     decoded = decoding.decode(other.ts)
     assert not decoded.errors
-    assert decoded.pictures > 10
+    assert decoded.pictures > 5

@@ -18,9 +18,9 @@ def h264(clip: CheckClip) -> Format:
     return Format("H264", 160, 128, clip.fps, [unit.data for unit in units(clip.path)])
 
 
-def check_clip(folder: Path) -> CheckClip:
-    """Four seconds, a sync point every 10 pictures."""
-    return check_picture.make(folder / "camera.mp4", pictures=60, sync_every=10, width=160, height=128, fps=15)
+def check_clip(folder: Path, fps: int = 15) -> CheckClip:
+    """60 pictures, a sync point every 10."""
+    return check_picture.make(folder / "camera.mp4", pictures=60, sync_every=10, width=160, height=128, fps=fps)
 
 
 def hevc(fps: int = 15) -> Format:
