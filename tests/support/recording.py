@@ -18,6 +18,7 @@ from tests.support.rtsp_client import RtspClient
 
 READ_BYTES = 1 << 18
 TICK_S = 0.01  # viewers with a rate read this often
+PIECES_AT_ONCE_MAX = 40  # then those who read at once have their turn, or their pictures would seem late
 KEEPALIVE_S = 20.0  # gst-rtsp-server ends sessions that say nothing for 60 s
 
 
@@ -105,20 +106,23 @@ class _Reader:
         recording.ends.append(len(recording.data))
         return len(got)
 
-    def read_at_rate(self) -> None:
-        """Read what its rate has room for."""
+    def read_at_rate(self) -> bool:
+        """Read what its rate has room for, or PIECES_AT_ONCE_MAX of it; whether there may be more."""
         manner = self.recording.manner
         if manner.rate_bps is None or self.recording.ended:
-            return
+            return False
         now_s = time.monotonic()
         rate = manner.rate_bps / 8
         self._budget = min(self._budget + (now_s - self._budget_s) * rate, max(rate * TICK_S * 10, 1.0))
         self._budget_s = now_s
-        while self._budget >= 1:
+        for _ in range(PIECES_AT_ONCE_MAX):
+            if self._budget < 1:
+                return False
             got = self.read(min(manner.piece_bytes, int(self._budget)))
             self._budget -= got
             if not got:
-                return
+                return False
+        return True
 
     def note_arrived(self) -> None:
         """What waits in the receive buffer has arrived, though it is not read yet."""
@@ -177,14 +181,17 @@ class Recorder:
         """Read for so long."""
         tick_s = time.monotonic()
         end_s = tick_s + seconds
+        reading: list[_Reader] = []  # those of a rate, as long as they have something to read
         while (now_s := time.monotonic()) < end_s:
             if now_s >= tick_s:
                 self._tick()
+                reading = [reader for reader in list(self._by_fd.values()) if reader.recording.played_s]
                 tick_s = time.monotonic() + TICK_S
                 if until():
                     return
-            for fd, _ in self._poll.poll(max(0.0, tick_s - time.monotonic())):
+            for fd, _ in self._poll.poll(0.0 if reading else max(0.0, tick_s - time.monotonic())):
                 self._by_fd[fd].read(READ_BYTES)
+            reading = [reader for reader in reading if reader.read_at_rate()]
 
     def recordings(self) -> list[Recording]:
         """What was recorded so far, in the order of `add`."""
@@ -205,6 +212,5 @@ class Recorder:
                     self._poll.unregister(fd)
             if not reader.wants_poll and not reader.recording.ended:
                 reader.note_arrived()
-            reader.read_at_rate()
             if keep_alive and not reader.recording.ended:
                 reader.keep_alive()
