@@ -155,6 +155,7 @@ class HistogramFigures(msgspec.Struct):
 class RoleFigures(msgspec.Struct):
     """What a role puts into `common.messages.Report`: its own counters, and the streams or viewers it has.
 
+    same_viewers: `viewers` is empty, and those of the report before stand: many are not told anew each second.
     fault: in its last report, the setting that it cannot run with; else empty.
     """
 
@@ -163,6 +164,7 @@ class RoleFigures(msgspec.Struct):
     viewers: list[ViewerFigures] = []
     deliveries: list[DeliveryFigures] = []
     histograms: list[HistogramFigures] = []
+    same_viewers: bool = False
     fault: str = ""
 
 

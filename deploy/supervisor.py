@@ -223,7 +223,10 @@ class Supervisor:
             raise MessageError("from no process of this instance, or from one that has died since")
         self._lines[child.name] = asker
         if isinstance(message, Report):  # that somebody lives makes nothing due any sooner
-            self._reports[child.name] = msgspec.json.decode(message.figures, type=RoleFigures)
+            report, before = msgspec.json.decode(message.figures, type=RoleFigures), self._reports.get(child.name)
+            if report.same_viewers and before is not None:
+                report.viewers = before.viewers
+            self._reports[child.name] = report
             self._policy.heard(child.name, now)
             return
         self._tick_us = now

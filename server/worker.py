@@ -96,7 +96,6 @@ class Worker:
         self._poller.add(role.wake_fd, READ, wake)
         self._poller.add(role.control.fileno(), READ, self._figures_desk.woken)
         self._sweep_us = 0
-        self._viewer_figures: list[ViewerFigures] = []
         self._viewer_figures_us = 0
 
     def run(self) -> None:
@@ -173,12 +172,15 @@ class Worker:
         now = now_us()
         streams = self._fanout.streams.values()
         viewers = [viewer for stream in streams for viewer in stream.viewers]
-        if now >= self._viewer_figures_us:
+        told: list[ViewerFigures] = []
+        same_viewers = now < self._viewer_figures_us
+        if not same_viewers:
             self._viewer_figures_us = now + len(viewers) * VIEWER_FIGURES_US
-            self._viewer_figures = [viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]]
+            told = [viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]]
         return RoleFigures(
             counters=msgspec.structs.asdict(self._counters) | self._muxers.refusals.counters,
-            viewers=self._viewer_figures,
+            viewers=told,
+            same_viewers=same_viewers,
             deliveries=self._fanout.ledger.figures(viewers),
             histograms=histograms(self._fanout.send_times, streams),
         )

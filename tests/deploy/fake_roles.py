@@ -6,6 +6,7 @@ from pathlib import Path
 ROLES = ("capture", "muxer", "server")
 _PROGRAM = '''
 import json, os, resource, select, signal, sys, time
+from itertools import count
 from pathlib import Path
 from common import role
 from common.clock import now_us
@@ -36,9 +37,14 @@ def told() -> str:
         return ""
 
 
+reports = count()
+
+
 def figures() -> RoleFigures:
     if ROLE == "muxer":
         return RoleFigures({{"frames": 7}}, [StreamFigures("a", "test:", ["h264"], state="live")])
+    if ROLE == "server" and next(reports) % 2:
+        return RoleFigures(same_viewers=True)
     if ROLE == "server":
         return RoleFigures(viewers=[ViewerFigures("1", "a", "http-ts", "peer", "ua", "reading", 1, 2, 3, 4, 5, 6)])
     return RoleFigures()
