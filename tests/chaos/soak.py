@@ -218,7 +218,6 @@ def _tell(
     for watcher in watchers:
         refusals = f", tried again {watcher.refusals.total()} times" if watcher.refusals else ""
         holes = f", {len(watcher.gaps)} gaps" if watcher.gaps else ""
-        holes += f", {watcher.steps_back} steps back of the clock" if watcher.steps_back else ""
         table.append(
             (watcher.name, f"{len(watcher.pictures_s)} pictures, {len(watcher.ends)} reconnects{holes}{refusals}")
         )

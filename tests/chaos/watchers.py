@@ -83,7 +83,6 @@ class Watcher(ABC):
         self.blames: list[Blame] = []
         self.refusals: Counter[str] = Counter()
         self.gaps: list[Blame] = []  # where packets were missing that may be
-        self.steps_back = 0  # of the clock in MPEG-TS, by some ms: another muxer's, which it does not say
         self.agent = ""
         self.servers: dict[str, str] = {}  # of each agent, filled in from the figures
         self._url = url
@@ -225,11 +224,12 @@ class Watcher(ABC):
         finally:
             late = (OF_SPLICES, OF_A_BUSY_MACHINE)
             errors = check.report.errors
-            steps_back = sum("does not go forward" in error for error in errors)
-            self.steps_back += steps_back
-            # What is behind such a step is held against a clock that the checker takes to have come round.
-            faults = [error for error in errors if not any(known.match(error) for known in late)]
-            if faults and not self._was_lossy and not steps_back:
+            faults = [
+                error
+                for error in errors
+                if "does not go forward" in error or not any(known.match(error) for known in late)
+            ]
+            if faults and not self._was_lossy:
                 self._blame(f"{len(faults)} faults of MPEG-TS, {faults[0]}")
 
 
