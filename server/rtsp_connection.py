@@ -146,8 +146,8 @@ class RtspConnection(Connection):
         """The viewer's stream is over."""
         self.log_viewer("viewer_ended", viewer, reason=reason)
         self._not_started(viewer)  # its PLAY has an answer even so
-        session = next(name for name, other in self._viewers.items() if other is viewer)
-        self._over(session)
+        for session in [name for name, other in self._viewers.items() if other is viewer]:
+            self._over(session)  # unless a TEARDOWN stood behind the PLAY
 
     # ---- as the owner of UDP ports ----------------------------------------------------------------------
 

@@ -190,6 +190,22 @@ def test_play_is_answered_also_where_nothing_comes(server: ServerProcess, muxer:
         assert client.response().status == 200
         with pytest.raises(EOFError):
             client.next_packet()
+    with RtspClient(server.rtsp("two")) as client:
+        client.setup()
+        client.socket.sendall(
+            b"".join(
+                f"{method} {client.url} RTSP/1.0\r\nCSeq: 8\r\nSession: {client.session}\r\n\r\n".encode()
+                for method in ("PLAY", "TEARDOWN")
+            )
+        )
+        until(lambda: len(muxer.of(ReadStart)) == 3, 5, "the gate to open")
+        newest = muxer.of(ReadStart)[-1]
+        assert isinstance(newest, ReadStart)
+        muxer.end(newest.ticket, "the file is over")
+        client._cseq = 8
+        assert [client.response().status for _ in range(2)] == [200, 200]
+        client.session = None
+        assert client.request("OPTIONS", "*").status == 200, "the connection is the client's own"
 
 
 def test_a_stream_that_has_not_started_is_waited_for(server: ServerProcess, muxer: FakeMuxer) -> None:
