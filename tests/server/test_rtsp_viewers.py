@@ -155,8 +155,9 @@ def test_another_muxer_keeps_the_connection_and_the_numbers(server: ServerProces
         watch(client, judge, (6, 1))
         assert judge.frames == [(5, 0), (5, 1), (6, 0), (6, 1)]
         assert judge.ssrc == 5
-        starts = [start.after for start in new.of(ReadStart) if isinstance(start, ReadStart)]
-        assert starts == [None]
+        first, *others = [start.after for start in new.of(ReadStart) if isinstance(start, ReadStart)]
+        assert first is None
+        assert {after[0] for after in others if after} <= {6}, "these frames have no clock to go live by"
 
 
 def test_the_end_of_a_stream(server: ServerProcess, muxer: FakeMuxer) -> None:
