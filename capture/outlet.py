@@ -15,7 +15,7 @@ import secrets
 import msgspec
 
 from capture.recent import Recent
-from common import sockets, wire
+from common import clock, sockets, wire
 from common.errors import MessageError
 from common.messages import TEXT_MAX, Announce, KeyFrameRequest, Message, SampleMessage, SourceState
 from common.sample import Sample, Track
@@ -116,9 +116,12 @@ class Outlet:
             self._send(Announce(self._epoch, self._tracks))
         if self._state is not None:
             self._send(self._state)
+        now_us = clock.now_us()
         for message, data in self.recent:
             self.repeated += 1
-            self._send(msgspec.structs.replace(message, repeated=True), data)
+            order_us = message.time_us if message.decode_time_us is None else message.decode_time_us
+            again = msgspec.structs.replace(message, repeated=True, age_us=max(now_us - order_us, 0))
+            self._send(again, data)
 
     def _take(self, frames: list[bytes]) -> None:
         try:

@@ -52,7 +52,7 @@ class _Line:
         self.far = far
         self.progress = sockets.Progress(socket)
         self.fault: str | None = None  # as said last; empty while it stands
-        self.seen_us = 0  # when something was heard of it
+        self.seen_us: int | None = None  # when something was heard of it; None: it has not been looked at yet
 
 
 class FarLines:
@@ -96,6 +96,8 @@ class FarLines:
             for fault in line.progress.faults():
                 line.seen_us = now_us
                 self._note(line, fault)
+            if line.seen_us is None:
+                line.seen_us = now_us
             if line.fault != "" and now_us - line.seen_us >= RETRY_US:
                 line.seen_us = now_us
                 sockets.connect_again(line.socket, line.far.endpoint)

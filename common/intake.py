@@ -92,7 +92,12 @@ class Intake:
         return True
 
 
-def arrival_us(message: SampleMessage, sample: Sample, now_us: int) -> int:
-    """When a sample came: a repeated one would have come at its decoding time, had we been there."""
+def arrival_us(message: SampleMessage, sample: Sample, now_us: int, *, is_far: bool = False) -> int:
+    """When a sample came: a repeated one would have come at its decoding time, had we been there.
+
+    is_far: it is from another host, whose clock is another.
+    """
+    if is_far:
+        return now_us - min(message.age_us, REPEATED_US_MAX)
     was_due = message.repeated and now_us - REPEATED_US_MAX < sample.order_us < now_us
     return sample.order_us if was_due else now_us

@@ -80,7 +80,8 @@ class SampleMessage(Message, frozen=True, tag=2):
 
     sequence counts every sample of the epoch, from 0: a gap is a loss on the way (PUB drops silently).
     repeated: it was published before, and comes again for a subscriber who was not there yet; it goes to all, and
-    who had it knows it by its number.
+    who had it knows it by its number. age_us: of a repeated one, how long ago its decoding time was: what its
+    times do not say on another host, where the clock is another.
     """
 
     epoch: U63
@@ -90,6 +91,7 @@ class SampleMessage(Message, frozen=True, tag=2):
     codec: Codec
     sync: bool
     repeated: bool = False
+    age_us: U63 = 0
 
 
 class SourceState(Message, frozen=True, tag=3):

@@ -29,7 +29,7 @@ CONNECT_TIMEOUT_MS = 2000  # then again: TCP's own next try would be ever later,
 HANDSHAKE_TIMEOUT_MS = 5000
 FAR_MESSAGE_BYTES_MAX = MEDIA_BYTES_MAX + 1024  # of one part, encrypted: also for who has not been let in yet
 FAR_RECONNECT_MS = 100
-FAR_RECONNECT_MAX_MS = 1000
+FAR_RECONNECT_MAX_MS = 300
 
 NOT_LET_IN = "that host does not let this one in: its settings need the public_key of this host"
 _NO_HANDSHAKE = "no common language: not the host with this public_key, or the link was cut"

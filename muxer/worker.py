@@ -180,7 +180,7 @@ class Worker:
                 if sample is not None and source.intake.state == "live":
                     source.heard_us = now_us()
                 if sample is not None:
-                    at_us = now_us() if source.is_far else arrival_us(message, sample, now_us())
+                    at_us = arrival_us(message, sample, now_us(), is_far=source.is_far)
                     for error in source.outputs.write(sample, at_us, (message.epoch, message.sequence)):
                         self._counters["samples_refused"] += 1
                         self._note_error(source, error)

@@ -142,6 +142,18 @@ def test_a_repeated_sample_came_when_it_was_due() -> None:
     assert came_us(now_us - REPEATED_US_MAX) == now_us
 
 
+def test_a_repeated_sample_of_another_host_says_how_old_it_is() -> None:
+    """Whatever its times are: they are of another clock."""
+
+    def came_us(age_us: int) -> int:
+        said = SampleMessage(1, 0, -5, None, Codec.H264, True, age_us > 0, age_us)
+        return arrival_us(said, Sample(b"x", -5, Codec.H264), 30_000_000, is_far=True)
+
+    assert came_us(0) == 30_000_000
+    assert came_us(700_000) == 29_300_000
+    assert came_us(1 << 62) == 30_000_000 - REPEATED_US_MAX
+
+
 @given(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 9), st.booleans(), st.sampled_from(["h264", "opus"]))))
 def test_whatever_comes_is_counted_once(said: list[tuple[int, int, bool, str]]) -> None:
     intake = started(VIDEO)

@@ -4,6 +4,9 @@ yard ═══ hub ═══ edge: the hub is in this namespace, and each of the
 can lose packets, or be cut. Each host has a monotonic clock of its own, days from the others'.
 """
 
+import os
+import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +34,7 @@ LOST = 0.02
 CUT_NOTICED_S = 10.0  # promised: 3
 BACK_WITHIN_S = 15.0
 DAYS_S = 200_000
-MUXER_PORT, CAMERA_PORT = 7000, 7100
+CAMERA_PORT = 7100  # in a namespace of its own
 Watching = TypeVar("Watching", RtspViewer, HttpViewer)
 
 
@@ -44,6 +47,8 @@ class Fleet:
         self.to_edge = stack.enter_context(FarLink(DELAY_MS, 1))
         self.keys = {name: keys.make(home / f"{name}.key") for name in ("yard", "hub", "edge", "stranger")}
         self.clip = clip
+        with socket.create_server((self.to_edge.near, 0)) as free:
+            self.muxer_port = free.getsockname()[1]
         self.hub_file = home / "hub.toml"
         self.hub_file.write_text(self.text())
         yard, edge = self.behind(self.to_yard, DAYS_S), self.behind(self.to_edge, 2 * DAYS_S)
@@ -56,7 +61,7 @@ class Fleet:
         """The settings; more: hosts that are servers, too."""
         listening = {
             "yard": f'address = "{self.to_yard.far}"',
-            "hub": f'address = "{self.to_edge.near}"\nlisten = "0.0.0.0"\nport = {MUXER_PORT}\nmuxers = 1',
+            "hub": f'address = "{self.to_edge.near}"\nport = {self.muxer_port}\nmuxers = 1',
             "edge": "servers = 1",
         }
         text = "[viewer]\nage_max_ms = 20000\n"
@@ -103,10 +108,16 @@ def fleet(clip: CheckClip, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
 
 
-def counters(instance: Instance, process: str) -> dict[str, int]:
-    """What a process counts, asked of a host that may have no server."""
+def process(instance: Instance, name: str) -> dict[str, Any]:
+    """The figures of a process, asked of a host that may have no server."""
     figures = msgspec.json.decode(ask_for_figures(instance.runtime_dir))
-    found: dict[str, int] = next(one["counters"] for one in figures["processes"] if one["name"] == process)
+    found: dict[str, Any] = next(one for one in figures["processes"] if one["name"] == name)
+    return found
+
+
+def counters(instance: Instance, name: str) -> dict[str, int]:
+    """What it counts; nothing before its first report."""
+    found: dict[str, int] = process(instance, name)["counters"]
     return found
 
 
@@ -149,6 +160,16 @@ def test_a_link_is_cut_and_comes_back(fleet: Fleet, where: str) -> None:
     check(viewer, fleet.clip, whole=False)
 
 
+def test_the_muxer_dies_and_viewers_of_another_host_go_on(fleet: Fleet) -> None:
+    with fleet.watching(RtspViewer) as viewer:
+        viewer.wait_bytes(100_000)
+        old = process(fleet.hub, "muxer-0")["pid"]
+        os.kill(old, signal.SIGKILL)
+        until(lambda: process(fleet.hub, "muxer-0")["pid"] not in (0, old), BACK_WITHIN_S, "a new muxer")
+        viewer.wait_bytes(300_000, BACK_WITHIN_S)
+    check(viewer, fleet.clip, whole=False)
+
+
 def test_delay_and_loss_cost_no_picture(fleet: Fleet) -> None:
     with fleet.watching(RtspViewer) as viewer:
         viewer.wait_bytes(100_000)
@@ -179,7 +200,7 @@ def test_an_unknown_key_is_refused_until_the_settings_have_it(fleet: Fleet) -> N
 def test_an_old_version_is_refused_with_a_word(fleet: Fleet) -> None:
     before = counters(fleet.hub, "muxer-0")["versions_refused"]
     with fleet.to_edge.far_side(), zmq.Context() as context:
-        endpoint = f"tcp://{fleet.to_edge.near}:{MUXER_PORT}"
+        endpoint = f"tcp://{fleet.to_edge.near}:{fleet.muxer_port}"
         far = Far(endpoint, fleet.keys["edge"], fleet.keys["hub"].public_key)
         with sockets.frames_in(context, far, b"old") as old:
             assert old.poll(10_000, zmq.POLLOUT)
