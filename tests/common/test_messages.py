@@ -54,7 +54,7 @@ def frame(**changes: object) -> FrameMessage:
 GOLDEN = [
     (Announce(5, (Track(Codec.AAC, sample_rate_hz=48000, channels=2, config=b"\x11"),)),
      "9202 93 01 05 91 97 a3616163 00 00 cb0000000000000000 cdbb80 02 c40111"),
-    (SampleMessage(1, 2, -3, None, Codec.H264, True), "9202 98 02 01 02 fd c0 a468323634 c3 c2"),
+    (SampleMessage(1, 2, -3, None, Codec.H264, True), "9202 99 02 01 02 fd c0 a468323634 c3 c2 00"),
     (SourceState(False, "gone"), "9202 94 03 c2 a4676f6e65 c2"),
     (KeyFrameRequest(), "9202 91 04"),
     (Hello("server-0", 7), "9202 93 14 a87365727665722d30 07"),
