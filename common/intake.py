@@ -92,12 +92,27 @@ class Intake:
         return True
 
 
-def arrival_us(message: SampleMessage, sample: Sample, now_us: int, *, is_far: bool = False) -> int:
-    """When a sample came: a repeated one would have come at its decoding time, had we been there.
+class FarArrivals:
+    """When samples of another host came, on this host's clock, which is another: as `arrival_us` has it.
 
-    is_far: it is from another host, whose clock is another.
+    The first of those that are repeated together says how old it is, and so how far apart the clocks are: the times
+    between them are their own, however late they are looked at.
     """
-    if is_far:
-        return now_us - min(message.age_us, REPEATED_US_MAX)
+
+    def __init__(self) -> None:
+        self._apart_us: int | None = None
+
+    def arrival_us(self, message: SampleMessage, sample: Sample, now_us: int) -> int:
+        """See above."""
+        if not message.repeated:
+            self._apart_us = None
+            return now_us
+        if self._apart_us is None:
+            self._apart_us = now_us - min(message.age_us, REPEATED_US_MAX) - sample.order_us
+        return min(sample.order_us + self._apart_us, now_us)
+
+
+def arrival_us(message: SampleMessage, sample: Sample, now_us: int) -> int:
+    """When a sample came: a repeated one would have come at its decoding time, had we been there."""
     was_due = message.repeated and now_us - REPEATED_US_MAX < sample.order_us < now_us
     return sample.order_us if was_due else now_us

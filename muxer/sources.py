@@ -9,11 +9,12 @@ from common.clock import now_us
 from common.config import Stream as StreamSettings
 from common.config import Viewer
 from common.figures import StreamFigures
-from common.intake import Intake
+from common.intake import FarArrivals, Intake, arrival_us
 from common.lines import End, Far
+from common.messages import SampleMessage
 from common.poller import READ, Handler, Poller
 from common.role import Role
-from common.sample import Payload
+from common.sample import Payload, Sample
 from common.source_spec import without_secrets
 from muxer.fanout import Fanout
 from muxer.outputs import Output, Outputs, Ticket
@@ -33,6 +34,7 @@ class Source(msgspec.Struct):
     name: str
     outputs: Outputs
     intake: Intake = msgspec.field(default_factory=Intake)
+    far_arrivals: FarArrivals = msgspec.field(default_factory=FarArrivals)
     on_demand: bool = False
     text: str = ""
     keep_us: int = 0
@@ -48,10 +50,11 @@ class Source(msgspec.Struct):
         assert self._socket is not None
         return self._socket
 
-    @property
-    def is_far(self) -> bool:
-        """Whether its samples have times of another host."""
-        return isinstance(self.end, Far)
+    def arrival_us(self, message: SampleMessage, sample: Sample, now_us: int) -> int:
+        """When a sample came, µs."""
+        if isinstance(self.end, Far):  # its times are of another clock
+            return self.far_arrivals.arrival_us(message, sample, now_us)
+        return arrival_us(message, sample, now_us)
 
     def adopt(self, settings: StreamSettings) -> None:
         """These are its settings now."""

@@ -18,7 +18,6 @@ from common.clock import now_us
 from common.config import Config
 from common.errors import MessageError, SettingsError, VersionError
 from common.figures import RoleFigures
-from common.intake import arrival_us
 from common.messages import (
     Announce,
     Describe,
@@ -180,7 +179,7 @@ class Worker:
                 if sample is not None and source.intake.state == "live":
                     source.heard_us = now_us()
                 if sample is not None:
-                    at_us = arrival_us(message, sample, now_us(), is_far=source.is_far)
+                    at_us = source.arrival_us(message, sample, now_us())
                     for error in source.outputs.write(sample, at_us, (message.epoch, message.sequence)):
                         self._counters["samples_refused"] += 1
                         self._note_error(source, error)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.intake import KEY_FRAME_INTERVAL_US, REPEATED_US_MAX, Intake, arrival_us
+from common.intake import KEY_FRAME_INTERVAL_US, REPEATED_US_MAX, FarArrivals, Intake, arrival_us
 from common.messages import Announce, SampleMessage, SourceState
 from common.sample import Codec, Sample, Track
 
@@ -142,16 +142,20 @@ def test_a_repeated_sample_came_when_it_was_due() -> None:
     assert came_us(now_us - REPEATED_US_MAX) == now_us
 
 
-def test_a_repeated_sample_of_another_host_says_how_old_it_is() -> None:
-    """Whatever its times are: they are of another clock."""
+def test_repeated_samples_of_another_host_say_how_old_they_are() -> None:
+    """Whatever their times are: they are of another clock. Those between them count, however late they are seen."""
+    arrivals = FarArrivals()
 
-    def came_us(age_us: int) -> int:
-        said = SampleMessage(1, 0, -5, None, Codec.H264, True, age_us > 0, age_us)
-        return arrival_us(said, Sample(b"x", -5, Codec.H264), 30_000_000, is_far=True)
+    def came_us(time_us: int, age_us: int, now_us: int) -> int:
+        said = SampleMessage(1, 0, time_us, None, Codec.H264, True, age_us > 0, age_us)
+        return arrivals.arrival_us(said, Sample(b"x", time_us, Codec.H264), now_us)
 
-    assert came_us(0) == 30_000_000
-    assert came_us(700_000) == 29_300_000
-    assert came_us(1 << 62) == 30_000_000 - REPEATED_US_MAX
+    assert came_us(-5, 0, 30_000_000) == 30_000_000
+    assert came_us(-5, 700_000, 30_000_000) == 29_300_000
+    assert came_us(40_000 - 5, 660_000, 30_500_000) == 29_340_000
+    assert came_us(9_000_000, 1, 30_500_000) == 30_500_000  # not later than now
+    assert came_us(9_000_000, 0, 31_000_000) == 31_000_000
+    assert came_us(-5, 1 << 62, 32_000_000) == 32_000_000 - REPEATED_US_MAX
 
 
 @given(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 9), st.booleans(), st.sampled_from(["h264", "opus"]))))
