@@ -95,8 +95,8 @@ class Intake:
 class FarArrivals:
     """When samples of another host came, on this host's clock, which is another: as `arrival_us` has it.
 
-    The first of those that are repeated together says how old it is, and so how far apart the clocks are: the times
-    between them are their own, however late they are looked at.
+    The first of those that are repeated together says how old it is, and so how far apart the clocks are: the
+    times between them are their own, however late they are looked at.
     """
 
     def __init__(self) -> None:

@@ -143,7 +143,7 @@ def test_a_repeated_sample_came_when_it_was_due() -> None:
 
 
 def test_repeated_samples_of_another_host_say_how_old_they_are() -> None:
-    """Whatever their times are: they are of another clock. Those between them count, however late they are seen."""
+    """Whatever their times are: they are of another clock. Those between them count, however late all this is."""
     arrivals = FarArrivals()
 
     def came_us(time_us: int, age_us: int, now_us: int) -> int:
