@@ -36,7 +36,7 @@ from common.messages import (
     SourceState,
     Welcome,
 )
-from common.sample import Codec, Track
+from common.sample import Codec, Payload, Track
 
 WAIT_MS = 10_000
 ROOM = 1 << 20
@@ -243,7 +243,26 @@ def test_a_source_that_is_down_says_why(context: sockets.Context) -> None:
         capture.socket.send_multipart(wire.encode(SourceState(False, "unplugged")))
         described, _ = server.receive()
         assert isinstance(described, Described)
-        assert described.error == "unplugged"
+        assert (described.error, described.unsuited) == ("unplugged", False)
+
+
+def test_a_payload_that_cannot_carry_the_stream_says_so_as_what_no_waiting_helps(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        assert capture.receive() == b"\x01"
+        capture.socket.send_multipart(wire.encode(Announce(1, (Track(Codec.MJPEG, 4000, 3000),))))
+        server = Server(context, directory)
+        stack.enter_context(server.socket)
+        for request, payload in enumerate(Payload):
+            server.tell(Describe(request, "door", payload))
+            described, _ = server.receive()
+            assert isinstance(described, Described)
+            assert (described.request, described.sdp, described.unsuited) == (request, "", True)
+            said = (
+                "MPEG-TS cannot carry MJPEG" if payload is Payload.TS else "JPEG of 4000x3000 does not go into RTP"
+            )
+            assert said in described.error
 
 
 def test_nonsense_is_refused_and_hurts_nobody(context: sockets.Context) -> None:
