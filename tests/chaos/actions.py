@@ -208,8 +208,9 @@ class Actions:
                 parts = [self._garbage() for _ in range(1 + number % 3)]
                 if event.target == "capture":
                     parts = parts[:1] if number % 50 else [b"\1"]
-                if sock.poll(1000, zmq.POLLOUT):
-                    sock.send_multipart(parts)
+                if not sock.poll(1000, zmq.POLLOUT):
+                    break  # the socket of one that was killed, and has not come again
+                sock.send_multipart(parts)
         context.term()
         one.over_s = time.monotonic()
 
