@@ -83,9 +83,9 @@ def test_ffprobe(watched: tuple[str, str], url: str, ffmpeg_option: str, file_un
         if watched[0] == "file":
             check_distances(times, file_units, audio=kind == "audio")
         else:
-            assert {after[1] - before[1] for before, after in pairwise(times)} == {
-                3600 if kind == "video" else 1920
-            }
+            steps = {after[1] - before[1] for before, after in pairwise(times)}
+            # A machine that is too slow for the test picture leaves some of them out.
+            assert steps == {1920} if kind == "audio" else {step % 3600 for step in steps} == {0}
 
 
 def test_ffmpeg_decodes(url: str, ffmpeg_option: str) -> None:
