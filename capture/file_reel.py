@@ -66,6 +66,8 @@ class FileReel:
             size += len(sample.data)
             if size <= KEPT_BYTES_MAX:
                 read.append(sample)
+            else:
+                read.clear()
         if size <= KEPT_BYTES_MAX:
             self._kept, self._kept_damaged = read, file.damaged
 

@@ -226,6 +226,7 @@ def vlc(url: str, directory: Path) -> list[str]:
     """VLC plays, and keeps some pictures in the directory; what it complains of."""
     played = players.run(
         f"cvlc -vv --intf dummy --vout dummy --aout dummy --run-time {SECONDS} --video-filter scene "
+        "--no-avcodec-hurry-up "  # else it shows half of what comes late, as all does at first over UDP
         f"--scene-format png --scene-path {directory} --scene-prefix scene --scene-ratio {VLC_KEEPS_EVERY} "
         f"{url} vlc://quit",
         environment={"HOME": str(directory)},
