@@ -87,7 +87,7 @@ class TestPlayers:
             place = url(instance, scheme, NONE, stream)
             source = f"souphttpsrc location={place} {user} ssl-strict=false"
         played = players.run(f"gst-launch-1.0 -q {source} ! fakesink num-buffers={FRAMES}")
-        assert (played.code == 0) is good, played.err
+        assert players.gst_ended(played) is good, played.err
         if not good:
             assert ("Not found" if stream == "other" else "Unauthorized") in played.err
 
