@@ -25,7 +25,7 @@ SOURCE = "cam=test:size=640x360,fps=25"
 ROLES = ("capture", "muxer", "server")
 VIEWERS = 4
 SERVERS = 2
-SETTLE_S = 1.5  # between a process's being up again and the next kill
+SETTLE_S = 4.0  # between being up again and the next kill: a life that does not lengthen the next wait
 BACK_WITHIN_S = 20.0
 CONNECT_AGAIN_S = 0.01
 
