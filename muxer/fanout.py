@@ -174,7 +174,8 @@ class Fanout:
                     by_number[number] = Parcel(identity, number, to_live=True)
             for ticket in list(server.waiting):
                 self._flush_waiting(identity, server, server.readers[ticket], by_number)
-            if server.unparked and head > max(self._live_from, self._stream.ring.first):
+            # With the first frame, whoever it is for: the next may be for all that the server takes to be live.
+            if server.unparked and (by_number or head > max(self._live_from, self._stream.ring.first)):
                 first = min(by_number, default=head - 1)
                 by_number.setdefault(first, Parcel(identity, first)).parked.extend(server.unparked)
                 server.unparked.clear()

@@ -85,10 +85,10 @@ class Worker:
         try:
             while not self._role.stopping:
                 busy = more_requests or self._readable or self._touched
-                if crowded and not busy:
-                    time.sleep(max(turn_us + TURN_US - now_us(), 0) / 1e6)
                 latest_us = housekeeping_us + HOUSEKEEPING_LATE_US
                 due_us = 0 if busy else min(latest_us, self._clocks.due_us or latest_us)
+                if crowded and not busy:  # a clock reference does not wait: it would come too late
+                    time.sleep(max(min(turn_us + TURN_US, due_us) - now_us(), 0) / 1e6)
                 self._poller.poll(due_us - now_us())
                 now = now_us()
                 crowded, turn_us = now - turn_us <= CROWDED_US, now

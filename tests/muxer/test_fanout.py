@@ -233,6 +233,20 @@ def test_who_is_parked_and_has_not_been_told_hears_of_the_end() -> None:
     assert fanout.end() == [(b"s", 10)]
 
 
+def test_who_is_parked_hears_of_it_before_anything_goes_to_all_live_ones() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    stream.ring.append(video(sync=True))
+    (parcel,) = fanout.parcels()
+    fanout.refused(parcel)
+    fanout.read_start(b"s", start(2, 20))
+    assert addresses(fanout.parcels()) == [(1, False, [20], [20], [10])]
+    stream.ring.append(video())
+    assert addresses(fanout.parcels()) == [(2, True, [], [], [])]
+
+
 def test_what_was_left_out_is_told_with_the_next_frame_and_again_where_that_did_not_arrive() -> None:
     fanout, stream, clock = make(age_max_us=1_000_000)
     stream.ring.append(video(sync=True))
