@@ -21,6 +21,7 @@ pytestmark = pytest.mark.interop
 SECONDS = 3
 PICTURES = SECONDS * 25
 VLC_KEEPS_EVERY = 5
+VLC_SECONDS = 8  # for SECONDS of pictures: on a busy machine it takes its time to begin
 UDP_TRIES = 5
 AUDIO_FRAMES = SECONDS * 48000 // 1024
 TRANSPORTS = ("rtsp", "udp", "http")
@@ -64,7 +65,9 @@ def ffmpeg_option(watched: tuple[str, str], lower: str) -> str:
     return "" if watched[1] == "http" else f"-rtsp_transport {lower}"
 
 
-def test_ffprobe(watched: tuple[str, str], url: str, ffmpeg_option: str, file_units: list[Unit]) -> None:
+def test_ffprobe(
+    instance: Instance, watched: tuple[str, str], url: str, ffmpeg_option: str, file_units: list[Unit]
+) -> None:
     players.need("ffprobe")
     probe = players.run(
         f"ffprobe -v warning {ffmpeg_option} -show_streams -show_packets -of json "
@@ -84,8 +87,15 @@ def test_ffprobe(watched: tuple[str, str], url: str, ffmpeg_option: str, file_un
             check_distances(times, file_units, audio=kind == "audio")
         else:
             steps = {after[1] - before[1] for before, after in pairwise(times)}
-            # A machine that is too slow for the test picture leaves some of them out.
-            assert steps == {1920} if kind == "audio" else {step % 3600 for step in steps} == {0}
+            if kind == "video" and left_out(instance):  # a machine that is too slow for the test picture
+                steps = {3600 for step in steps if step % 3600 == 0} | {step for step in steps if step % 3600}
+            assert steps == {3600 if kind == "video" else 1920}
+
+
+def left_out(instance: Instance) -> int:
+    """How many test pictures were not made."""
+    (counters,) = [each["counters"] for each in instance.stats()["processes"] if each["name"] == "capture-test"]
+    return int(counters["dropped_raw"])
 
 
 def test_ffmpeg_decodes(url: str, ffmpeg_option: str) -> None:
@@ -216,16 +226,17 @@ def test_vlc(instance: Instance, stream: str, transport: str, clip: CheckClip, t
         for path in tmp_path.glob("scene*.png"):
             path.unlink()
     assert complaints == []
-    assert len(numbers) > 1
+    assert len(numbers) > (PICTURES // VLC_KEEPS_EVERY // 2 if transport == "http" else 1)
     if stream == "file" and transport == "http":  # at the start it shows one again, and late ones never
         steps = [(after - before) % clip.pictures for before, after in pairwise(numbers)]
-        assert sum(steps) > PICTURES // 3, numbers
+        assert max(steps) < 3 * VLC_KEEPS_EVERY, numbers
+        assert sum(steps) > PICTURES // 2
 
 
 def vlc(url: str, directory: Path) -> list[str]:
     """VLC plays, and keeps some pictures in the directory; what it complains of."""
     played = players.run(
-        f"cvlc -vv --intf dummy --vout dummy --aout dummy --run-time {SECONDS} --video-filter scene "
+        f"cvlc -vv --intf dummy --vout dummy --aout dummy --run-time {VLC_SECONDS} --video-filter scene "
         "--no-avcodec-hurry-up "  # else it shows half of what comes late, as all does at first over UDP
         f"--scene-format png --scene-path {directory} --scene-prefix scene --scene-ratio {VLC_KEEPS_EVERY} "
         f"{url} vlc://quit",

@@ -131,10 +131,10 @@ def test_example_send_rtp() -> None:
         viewer.settimeout(PATIENCE_S)
         port = viewer.getsockname()[1]
         with subprocess.Popen(
-            [sys.executable, str(EXAMPLES / "send_rtp.py"), SMALL, str(port), "4"],
+            [sys.executable, str(EXAMPLES / "send_rtp.py"), SMALL, str(port), "8"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) as example:  # fmt: skip
-            collector = Collector(packets=20)
+            collector = Collector(packets=60)
             while not collector.enough.is_set():
                 collector(viewer.recv(2048))
             out, errors = example.communicate(timeout=PATIENCE_S)
