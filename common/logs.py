@@ -6,17 +6,22 @@ pipe has gone or sleeps, is left out and counted.
 
 import logging
 import os
+import re
 import select
-from typing import TextIO, cast
-
-import structlog
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from common.config import Log
 
-Logger = structlog.typing.FilteringBoundLogger
 LINE_BYTES_MAX = 4096  # PIPE_BUF: a pipe that says it has room takes so many without a wait
+NAME = "framegate"  # of our logger among those of the libraries
 
 _STDERR = 2
+_WANTS_QUOTES = re.compile(r'[\s="\x00-\x1f\x7f]')
+_ESCAPES = str.maketrans(
+    {'"': r"\"", "\\": r"\\", "\n": r"\n"} | {chr(n): rf"\x{n:02x}" for n in (*range(10), *range(11, 32), 127)}
+)
 
 
 class Lines:
@@ -37,31 +42,78 @@ class Lines:
         except OSError:
             self.lost += 1
 
-    def flush(self) -> None:
-        """Nothing waits."""
-
 
 lines = Lines()
 
 
+class Event(NamedTuple):
+    """What a line says: `str` of it stands in the logs of programs that use framegate as a library."""
+
+    name: str
+    values: Mapping[str, object]
+
+    def __str__(self) -> str:
+        return logfmt({"event": self.name, **self.values})
+
+
+class Logger:
+    """The logger of this process: `log.info("viewer_slow", stream=name, dropped=12)`."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger(NAME)
+
+    def debug(self, event: str, **values: object) -> None:
+        """For who looks for a fault."""
+        self._logger.debug(Event(event, values))
+
+    def info(self, event: str, **values: object) -> None:
+        """What happens as it should."""
+        self._logger.info(Event(event, values))
+
+    def warning(self, event: str, **values: object) -> None:
+        """What is mended without anybody."""
+        self._logger.warning(Event(event, values))
+
+    def error(self, event: str, **values: object) -> None:
+        """What somebody has to mend."""
+        self._logger.error(Event(event, values))
+
+
+class _Handler(logging.Handler):
+    def __init__(self, settings: Log, process: str) -> None:
+        super().__init__()
+        self._process = process
+        self._render: Callable[[Mapping[str, object]], str] = logfmt
+        if settings.format == "json":
+            import json  # takes as long to load as all the rest of this
+
+            self._render = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = record.msg
+        assert isinstance(event, Event)
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        fields = {
+            "timestamp": f"{seconds}.{int(record.created % 1 * 1_000_000):06d}Z",
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "event": event.name,
+            **event.values,
+        }
+        lines.write(self._render(fields) + "\n")
+
+
 def configure(settings: Log, process: str) -> None:
     """Set up the log of this process, labelled with its name."""
-    text = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "process", "event"])
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer() if settings.format == "json" else text,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[settings.level.upper()]
-        ),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, lines)),
-    )
-    structlog.contextvars.bind_contextvars(process=process)
+    logger = logging.getLogger(NAME)
+    logger.handlers = [_Handler(settings, process)]
+    logger.setLevel(settings.level.upper())
 
 
-def logger() -> Logger:
-    """The logger of this process: `log.info("viewer_slow", stream=name, dropped=12)`."""
-    return cast(Logger, structlog.get_logger())
+def logfmt(fields: Mapping[str, object]) -> str:
+    """key=value of each, separated by spaces; a value with signs of its own in quotes, on one line in any case."""
+    return " ".join(f"{key}={_quoted('' if value is None else str(value))}" for key, value in fields.items())
+
+
+def _quoted(text: str) -> str:
+    return f'"{text.translate(_ESCAPES)}"' if _WANTS_QUOTES.search(text) else text

@@ -62,7 +62,7 @@ class Role:
         self._generation = 0
         self._answers: list[Figures] = []
         self._hear_at_us = 0
-        self.log = logs.logger()
+        self.log = logs.Logger()
         self.context: sockets.Context = zmq.Context()
         self.stopping = False
         self._wake_in, self._wake_out = socket.socketpair()

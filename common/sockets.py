@@ -7,11 +7,11 @@ And the two verbs that move a message without waiting. pyzmq's own multipart ver
 they check types again, and say by an exception that nothing is there, which is the common case.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import zmq
 from zmq import zmq_poll
-from zmq.utils.monitor import parse_monitor_message
 
 from common.errors import SettingsError
 from common.lines import End, Far
@@ -148,6 +148,11 @@ def program_in(context: Context, endpoint: str) -> Socket:
     return _bound(_socket(context, zmq.XSUB, SAMPLES_QUEUED_MAX), [endpoint])
 
 
+def _event(message: Sequence[bytes]) -> zmq.Event:
+    """Of a monitor's message: 16 bit (zmq_socket_monitor). pyzmq's own reader of it takes asyncio to load."""
+    return zmq.Event(int.from_bytes(message[0][:2], sys.byteorder))
+
+
 class Peers:
     """Counts who is connected to a bound socket. Close it before the socket."""
 
@@ -159,7 +164,7 @@ class Peers:
     def count(self) -> int:
         """How many there are now."""
         while self._events.poll(0):
-            event = parse_monitor_message(self._events.recv_multipart())["event"]
+            event = _event(self._events.recv_multipart())
             self._count += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
         return self._count
 
@@ -184,7 +189,7 @@ class Progress:
     def faults(self) -> Iterator[str]:
         """What has been wrong with it since the last call, one after the other; empty: it stands."""
         while self._events.poll(0):
-            event = zmq.Event(parse_monitor_message(self._events.recv_multipart())["event"])
+            event = _event(self._events.recv_multipart())
             failed = {
                 zmq.EVENT_HANDSHAKE_SUCCEEDED: "",
                 zmq.EVENT_HANDSHAKE_FAILED_AUTH: NOT_LET_IN,

@@ -15,6 +15,9 @@ from common.role import SUPERVISOR_PID_VARIABLE
 from deploy.deaths import Death
 
 _KERNEL_FIGURES = Path("/proc/vmstat")
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1"
+}  # numpy's threads for matrices: none has any, and each starts with its own
 
 
 class Child(msgspec.Struct):
@@ -58,7 +61,7 @@ class Children:
             [sys.executable, "-P", "-m", role, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=2,  # what a role says is log; stdout is the supervisor's own
-            env={**os.environ, SUPERVISOR_PID_VARIABLE: str(os.getpid())},
+            env={**os.environ, **_ENVIRONMENT, SUPERVISOR_PID_VARIABLE: str(os.getpid())},
             process_group=0,  # Ctrl-C is the supervisor's to handle, in its order
         )
         try:

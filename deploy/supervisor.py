@@ -103,7 +103,7 @@ def serve(read: Callable[[], settings.Config], say: _Say, limits: policies.Limit
             runtime.write_settings(settings.dump(new))
 
         limits = limits or policies.Limits(**waits_of(config.processes))
-        generations = Generations(read, asked, config, write, logs.logger())
+        generations = Generations(read, asked, config, write, logs.Logger())
         loop = Supervisor(generations, settings_file, signals, notifier, say, limits)
         return held.enter_context(loop).run()
 
@@ -125,7 +125,7 @@ class Supervisor:
         self._signals = signals
         self._notifier = notifier
         self._say = say
-        self._log = logs.logger()
+        self._log = logs.Logger()
         self._policy = policies.Policy(process_names(generations.config), limits, now_us())
         self._children = Children(generations.config.limits)
         self._lines: dict[str, bytes] = {}  # the way to each process that has spoken, by its name

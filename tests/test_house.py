@@ -36,7 +36,7 @@ PURE_BUT_FOR_ONE_CALL = {"common/clock", "common/config"}  # now_us; load
 MAY_USE = {"muxer/fanout": "muxer.session"}  # it hands its sessions a clock of its own
 IMPURE = {
     "asyncio", "ctypes", "fcntl", "io", "logging", "multiprocessing", "os", "pathlib", "psutil", "queue", "random",
-    "secrets", "select", "selectors", "shutil", "signal", "socket", "ssl", "structlog", "subprocess", "sys",
+    "secrets", "select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "sys",
     "tempfile", "threading", "time", "uuid", "zmq",
     "common.logs", "common.role", "common.sockets",
 }  # fmt: skip

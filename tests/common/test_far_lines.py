@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-import structlog
 import zmq
 
 from common import logs, sockets
 from common.far_lines import STRANGERS_LOGGED_MAX, Doorkeeper, FarLines
 from common.lines import Far, KeyPair
+from tests.support.logged import logged
 
 WITHIN_S = 10
 
@@ -28,7 +28,7 @@ class Side:
 
     def __init__(self) -> None:
         self.context: sockets.Context = zmq.Context()
-        self.lines = FarLines(self.context, logs.logger())
+        self.lines = FarLines(self.context, logs.Logger())
         self.now_us = 0
         self.sockets: list[sockets.Socket] = []
 
@@ -59,8 +59,8 @@ def caller() -> Iterator[Side]:
 
 @pytest.fixture
 def said() -> Iterator[list[dict[str, object]]]:
-    with structlog.testing.capture_logs() as lines:
-        yield lines  # type: ignore[misc]
+    with logged() as lines:
+        yield lines
 
 
 def free_endpoint() -> str:
@@ -197,7 +197,7 @@ def test_what_is_too_long_ends_the_line(listener: Side, caller: Side, said: list
 
 
 def test_strangers_that_are_named_have_a_limit(said: list[dict[str, object]]) -> None:
-    door = Doorkeeper(logs.logger())
+    door = Doorkeeper(logs.Logger())
     for number in range(STRANGERS_LOGGED_MAX + 5):
         assert not door.callback("*", b"%040d" % number)
     assert door.refused == STRANGERS_LOGGED_MAX + 5

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from common import logs
 from common.logs import LINE_BYTES_MAX
 
 _PROGRAM = """
@@ -15,8 +16,8 @@ import sys
 from common import logs
 from common.config import Log
 logs.configure(Log(sys.argv[1], sys.argv[2]), "muxer-0")
-logs.logger().info("viewer_slow", stream="a b", dropped=3)
-logs.logger().warning("server_silent", reason='a "word"')
+logs.Logger().info("viewer_slow", stream="a b", dropped=3)
+logs.Logger().warning("server_silent", reason='a "word"')
 """
 
 
@@ -42,6 +43,25 @@ def test_json_has_the_same_keys() -> None:
     assert second["reason"] == 'a "word"'
 
 
+def test_what_strangers_say_stays_on_one_line_and_in_its_value() -> None:
+    assert logs.logfmt({"peer": "::1", "agent": 'x" level=error\nevent=\x1b[2J\\'}) == (
+        r'peer=::1 agent="x\" level=error\nevent=\x1b[2J\\"'
+    )
+    assert (
+        logs.logfmt({"nothing": None, "empty": "", "path": r"a\b", "yes": True})
+        == r"nothing= empty= path=a\b yes=True"
+    )
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_name_that_is_no_utf8_is_said_all_the_same(form: str) -> None:
+    program = _PROGRAM.replace('"a b"', r'"a \udcff"')
+    done = subprocess.run(
+        [sys.executable, "-c", program, "info", form], capture_output=True, timeout=60, check=True
+    )
+    assert rb"a \udcff" in done.stderr.splitlines()[0]
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_what_is_below_the_level_is_not_said(form: str) -> None:
     (only,) = lines("warning", form)
@@ -53,7 +73,7 @@ from common import logs
 from common.config import Log
 logs.configure(Log(), "muxer-0")
 for number in range(2000):
-    logs.logger().info("viewer_slow", number=number, text="x" * 100)
+    logs.Logger().info("viewer_slow", number=number, text="x" * 100)
 print(logs.lines.lost)
 """
 

@@ -1,15 +1,14 @@
 """What is refused is counted; what somebody has to mend is said, once."""
 
-import structlog
-
 from common import logs
 from common.errors import MessageError, VersionError
 from common.refusals import SAID_MAX, Refusals
+from tests.support.logged import logged
 
 
 def test_another_version_is_said_once_of_each_sender() -> None:
-    refusals = Refusals(logs.logger())
-    with structlog.testing.capture_logs() as said:
+    refusals = Refusals(logs.Logger())
+    with logged() as said:
         for sender in ("capture-a", "capture-b", "capture-a"):
             refusals.note(sender, VersionError("version 1"))
         refusals.note("capture-a", MessageError("nonsense"))
@@ -23,8 +22,8 @@ def test_another_version_is_said_once_of_each_sender() -> None:
 
 
 def test_what_is_said_has_a_limit() -> None:
-    refusals = Refusals(logs.logger())
-    with structlog.testing.capture_logs() as said:
+    refusals = Refusals(logs.Logger())
+    with logged() as said:
         for number in range(SAID_MAX + 9):
             refusals.note("a server", VersionError(f"version {number}"))
     assert len(said) == SAID_MAX

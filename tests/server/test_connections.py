@@ -50,12 +50,12 @@ class Bench:
         self.counters = Counters()
         self.muxers = MuxerClient(
             self.context, self.poller, Lines(settings.Config(runtime_dir=self.directory)), "server-0",
-            CONFIG.streams, self.counters, logs.logger(), now_us, Unwatched(),
+            CONFIG.streams, self.counters, logs.Logger(), now_us, Unwatched(),
         )  # fmt: skip
         self.fanout = Fanout("server-0", CONFIG.streams, self.muxers.send, self.counters, now_us, 1_000_000)
         self.udp = UdpPorts(socket.AF_INET, "127.0.0.1", 0, Pacing(0, 1500), self.poller, self.counters, now_us)
         reports = SenderReports(self.counters, now_us, now_us, "me")
-        heard = ReceiverReports(self.fanout, self.counters, logs.logger(), now_us)
+        heard = ReceiverReports(self.fanout, self.counters, logs.Logger(), now_us)
         multicast = MulticastGroups(
             CONFIG.rtsp, CONFIG.streams, 0, 1, self.poller, self.udp, self.fanout, reports, heard
         )
@@ -63,7 +63,7 @@ class Bench:
             CONFIG, self.poller, self.counters, self.fanout, self.muxers,
             reports,
             heard,
-            FiguresDesk(role, now_us), self.udp, multicast, {"rtsp": 1, "http": 2}, logs.logger(),
+            FiguresDesk(role, now_us), self.udp, multicast, {"rtsp": 1, "http": 2}, logs.Logger(),
         )  # fmt: skip
         self.closed: list[Connection] = []
         self._ends: list[tuple[Connection, socket.socket]] = []

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgpack
 import pytest
-import structlog
 import zmq
 
 from common import logs, sockets, wire
@@ -20,6 +19,7 @@ from common.sample import Payload
 from server.counters import Counters
 from server.muxer_client import HELLO_INTERVAL_US, OUTBOX_MAX, SILENCE_US, MuxerClient
 from tests.support.frame_source import FrameSource
+from tests.support.logged import logged
 from tests.support.unwatched import Unwatched
 
 WITHIN_S = 10.0
@@ -40,7 +40,7 @@ class Bench:
         self.news: list[tuple[list[str], bool]] = []
         self.client = MuxerClient(
             self.context, self.poller, self.lines(1), "server-0", ["cam", "two"], self.counters,
-            logs.logger(), lambda: self.now_us, Unwatched(),
+            logs.Logger(), lambda: self.now_us, Unwatched(),
         )  # fmt: skip
         self.muxer: sockets.Socket | None = None
         self.identities: list[bytes] = []
@@ -211,7 +211,7 @@ def test_streams_have_their_muxer() -> None:
     bench = Bench()
     names = [f"s{n}" for n in range(20)]
     client = MuxerClient(
-        bench.context, bench.poller, bench.lines(3), "server-1", names, bench.counters, logs.logger(), lambda: 0,
+        bench.context, bench.poller, bench.lines(3), "server-1", names, bench.counters, logs.Logger(), lambda: 0,
         Unwatched(),
     )  # fmt: skip
     routers = [sockets.frames_out(bench.context, muxer_endpoint(bench.directory, index)) for index in range(3)]
@@ -242,7 +242,7 @@ def test_a_muxer_of_another_version_is_said_and_nobody_waits_for_it(bench: Bench
     bench.client.describe("two", Payload.TS, bench.now_us + 10**12, lambda *said: answers.append(said))
     bench.heard(Hello)
     assert bench.muxer is not None
-    with structlog.testing.capture_logs() as said:
+    with logged() as said:
         for _ in range(3):
             bench.muxer.send_multipart([bench.identities[-1], msgpack.packb([VERSION + 1, [21, "muxer-0", 5]])])
         bench.turn_until(lambda: bench.client.refusals.versions == 3)

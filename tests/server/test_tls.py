@@ -166,9 +166,9 @@ def test_a_frame_for_many_is_encrypted_for_those_who_want_it(pair: Contexts) -> 
 def test_a_certificate_follows_its_file(tmp_path: Path) -> None:
     file = tmp_path / "cert.pem"
     with pytest.raises(SettingsError):
-        Certificate(str(file), "", logs.logger())
+        Certificate(str(file), "", logs.Logger())
     issue(file)
-    pair = Certificate(str(file), "", logs.logger())
+    pair = Certificate(str(file), "", logs.Logger())
     first = pair.context
     pair.refresh()
     assert pair.context is first
