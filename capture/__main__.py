@@ -2,7 +2,7 @@
 
 import sys
 
-from capture import devices, worker
+from capture import worker
 from common import role
 
 _DESCRIPTION = "One source: reads it and publishes its samples to the muxer."
@@ -12,6 +12,8 @@ _DEVICES = "framegate capture --devices [--json] lists the cameras of this machi
 def main(arguments: list[str]) -> int:
     """Returns the exit code (`common.errors`)."""
     if "--devices" in arguments:
+        from capture import devices  # with the libraries of cameras
+
         return devices.main(arguments)
     parser = role.arguments("capture", _DESCRIPTION)
     parser.epilog = _DEVICES

@@ -42,6 +42,16 @@ IMPURE = {
 }  # fmt: skip
 IMPURE_CALLS = {"open", "print", "input", "now_us"}
 ONCE = {"v4l2py": 1, "linuxpy": 1, "psutil": 1, "zmq.asyncio": 0}  # in at most so many modules
+# What a process must not load to start: each life of one begins with all that it imports, and viewers wait for it.
+HEAVY = {"asyncio", "av", "h11", "linuxpy", "numpy", "prometheus_client", "psutil", "pygments", "rich"}
+NEEDS = {  # of these, by what starts
+    "capture.__main__": set(),
+    "muxer.__main__": {"numpy"},
+    "server.__main__": {"h11", "numpy"},
+    "capture.program": set(),
+    "capture.mock": {"av", "numpy"},
+    "capture.generated": {"av", "numpy"},
+}
 SOCKET_KINDS = "PUB|SUB|XPUB|XSUB|PUSH|PULL|DEALER|ROUTER|REQ|REP|PAIR|STREAM|CLIENT|SERVER|RADIO|DISH"
 
 
@@ -121,6 +131,15 @@ def test_config_reads_a_file_in_load_only() -> None:
 def test_what_is_imported_in_one_module_only(dependency: str, modules_max: int) -> None:
     users = [name(path) for path in MODULES if any(dependency in prefixes(dotted) for dotted in imports(path))]
     assert len(users) <= modules_max, users
+
+
+@pytest.mark.parametrize(("module", "needed"), NEEDS.items())
+def test_a_process_loads_what_it_needs_only(module: str, needed: set[str]) -> None:
+    program = f"import sys, {module}\nprint(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert HEAVY & set(loaded.stdout.split()) == needed
 
 
 def test_zmq_sockets_are_made_in_one_module_only() -> None:
