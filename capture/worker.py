@@ -9,14 +9,15 @@ While it waits, or an open source has nothing to give yet, a slate may stand in 
 
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import zmq
 
+from capture.maker_of import maker_of
 from capture.outlet import Outlet
 from capture.policy import Demand, KeyFrameRequests, Retries
 from capture.source import Source
-from capture.source_of import source_of
 from capture.standby import Standby
 from common import clock, sockets, source_spec
 from common.config import Stream
@@ -60,6 +61,7 @@ class _Capture:
         self._standby = Standby(bool(stream.slate))
         self._slate: Slate | None = None  # while it stands in
         self._slates = 0
+        self._make: Callable[[], Source] | None = None  # a source; its libraries are loaded
         self._source: Source | None = None
         self._tracks: tuple[Track, ...] = ()
         self._ended = False  # for good: until it is not wanted any more
@@ -72,6 +74,8 @@ class _Capture:
         self._poller.register(role.wake_fd, zmq.POLLIN)
 
     def run(self) -> None:
+        if not self._stream.on_demand:
+            self._make = self._maker()  # meanwhile the muxer finds the way here
         self._role.ready()
         try:
             while not self._role.stopping:
@@ -152,9 +156,13 @@ class _Capture:
         return path is not None and not os.path.exists(path)
 
     def _opened(self) -> Source:
-        source = source_of(self._spec, self._stream, self._programs_at)
+        self._make = self._make or self._maker()
+        source = self._make()
         source.open()
         return source
+
+    def _maker(self) -> Callable[[], Source]:
+        return maker_of(self._spec, self._stream, self._programs_at)
 
     def _publish(self, source: Source, sample: Sample) -> None:
         if not self._tracks:

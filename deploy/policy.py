@@ -8,8 +8,8 @@ latest at `next_us`. It carries out the actions in their order and decides nothi
     WAITING ──▶ STARTING ──Ready──▶ UP
                    ▲ │              │   death, or silence (killed first)
                    │ ▼              ▼
-                  BACKOFF ◀─────────┘        100 ms, doubled to 10 s by short lives, 100 ms after 30 s
-                   │                         shown as crash-loop from the fifth time on
+                  BACKOFF ◀─────────┘        nothing after a long life; else 100 ms, doubled to 10 s by each
+                   │                         short life; shown as crash-loop from the fifth death on
                      exit code 78 ─▶ FAILED  never started again: the same settings cannot succeed
 
     UP ── drain ──▶ DRAINING     a server that ends when its viewers have gone, at the latest after `drain_us`
@@ -41,7 +41,7 @@ TICK_MAX_US = 1_000_000
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """All waits, µs, and two counts. seldom: a life this many times longer than a wait makes that no longer."""
+    """All waits, µs, and two counts. seldom: a life this many times longer than the wait saves it."""
 
     ready_wait_us: int = 30_000_000  # 16 Python starts at once on a small machine take some 10 s
     silence_us: int = 10_000_000  # ten reports missed
@@ -74,7 +74,7 @@ class Process(msgspec.Struct):
     """One process of the instance, over all its lives.
 
     started_us: begin of this life. heard_us: its last word. due_us: when it is started again, in BACKOFF.
-    wait_us: how long the next BACKOFF is. killed: why this life was ended by us, else empty.
+    wait_us: how long the next BACKOFF is, after a short life. killed: why this life was ended by us, else empty.
     reason: why its last life ended. deaths: how many lives in a row ended before they were calm.
     generation: of the settings it works by. leaving: it is not to live again. again: it is to live again at once.
     end_us: when it is asked to end, where that is to come; kill_us: when it is killed if it still lives.
@@ -208,9 +208,10 @@ class Policy:
             process.wait_us, process.deaths = self.limits.backoff_us, 0
         process.deaths += 1
         process.state = State.BACKOFF
-        process.due_us = now_us + process.wait_us
-        note = Note("process_died", name, process.reason, process.wait_us // 1000)
-        if life_us < self.limits.seldom * process.wait_us:
+        dies_often = life_us < self.limits.seldom * process.wait_us
+        process.due_us = now_us + process.wait_us * dies_often
+        note = Note("process_died", name, process.reason, (process.due_us - now_us) // 1000)
+        if dies_often:
             process.wait_us = min(2 * process.wait_us, self.limits.backoff_max_us)
         if process.deaths == self.limits.crash_loop_deaths:
             return [

@@ -102,7 +102,7 @@ class TestStart:
         assert kills(actions) == []
         assert kills(policy.tick(LIMITS.ready_wait_us)) == ["muxer-0"]
         (note,) = policy.died("muxer-0", LIMITS.ready_wait_us, -9, "killed by SIGKILL")
-        assert note == Note("process_died", "muxer-0", "not ready after 30 s: killed", 100)
+        assert note == Note("process_died", "muxer-0", "not ready after 30 s: killed", 0)
 
     def test_no_more_than_the_limit_start_at_once(self) -> None:
         processes = [("muxer", "m"), *(("capture", f"c{index}") for index in range(40)), ("server", "s")]
@@ -172,19 +172,20 @@ class TestDeath:
             now = due
         assert waits == [100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000, 10000]
 
-    @pytest.mark.parametrize(("life_us", "wait_ms"), [(30 * S - 1, 200), (30 * S, 100)])
-    def test_30_s_of_life_pay_the_backoff_off(self, life_us: int, wait_ms: int) -> None:
+    @pytest.mark.parametrize(("life_us", "wait_ms", "deaths"), [(30 * S - 1, 200, 2), (30 * S, 100, 1)])
+    def test_30_s_of_life_pay_the_backoff_off(self, life_us: int, wait_ms: int, deaths: int) -> None:
         policy = all_up()
         policy.died("muxer-0", 0, 1, "exit code 1")
         assert starts(policy.tick(100 * MS)) == ["muxer-0"]
         policy.ready("muxer-0", 100 * MS)
         (note,) = policy.died("muxer-0", 100 * MS + life_us, 1, "exit code 1")
         assert isinstance(note, Note)
-        assert note.retry_ms == wait_ms
-        assert policy.processes["muxer-0"].deaths == (2 if wait_ms == 200 else 1)
+        assert note.retry_ms == 0
+        muxer = policy.processes["muxer-0"]
+        assert (muxer.wait_us, muxer.deaths) == (wait_ms * MS, deaths)
 
-    @pytest.mark.parametrize(("life_us", "waits"), [(2 * S, [100, 100, 100]), (2 * S - 1, [100, 200, 400])])
-    def test_who_lives_20_times_longer_than_it_is_away_is_not_kept_away_for_longer(
+    @pytest.mark.parametrize(("life_us", "waits"), [(2 * S, [0, 0, 0]), (2 * S - 1, [100, 200, 400])])
+    def test_who_lives_20_times_longer_than_it_would_be_kept_away_is_started_at_once(
         self, life_us: int, waits: list[int]
     ) -> None:
         policy = all_up()
@@ -311,7 +312,7 @@ class TestSilence:
             Note("process_hung", "capture-b", "no report for 10 s (hung): it is killed"), Kill("capture-b"),
         ]  # fmt: skip
         (note,) = policy.died("capture-b", 14 * S, -9, "killed by SIGKILL")
-        assert note == Note("process_died", "capture-b", "no report for 10 s (hung): killed", 100)
+        assert note == Note("process_died", "capture-b", "no report for 10 s (hung): killed", 0)
         assert starts(policy.tick(15 * S)) == ["capture-b"]
         policy.ready("capture-b", 15 * S)
         policy.died("capture-b", 16 * S, 1, "exit code 1")
