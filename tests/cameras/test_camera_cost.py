@@ -23,15 +23,9 @@ from tests.support.wait import until
 FPS = 15
 PICTURES = 200
 WITHIN_S = 120.0
-SETTINGS = f"""
-[rtsp]
-port = {RTSP_PORT}
-
-[http]
-port = {HTTP_PORT}
-
+SETTINGS = """
 [streams.yard]
-source = "camera:{{path}}"
+source = "camera:{path}"
 format = "mjpeg"
 mjpeg = "pass"
 """

@@ -6,8 +6,6 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from tests.support import check_picture, judge
 from tests.support.forked_roles import HTTP_PORT, RTSP_PORT, ForkedRoles
 from tests.support.kernel_box import MARK
@@ -15,20 +13,13 @@ from tests.support.rtsp_client import Packet
 from tests.support.viewers import HttpViewer, RtspViewer
 from tests.support.wait import until
 
-SETTINGS = f"""
-[rtsp]
-port = {RTSP_PORT}
-[http]
-port = {HTTP_PORT}
-[viewer]
-age_max_ms = 20000
-source_wait_ms = 60000
+SETTINGS = """
 [streams.cam]
-source = "mock:{{clip}}"
+source = "mock:{clip}"
 """
-STEPS_S = (3600.0, -7200.0)
-WITHIN_S = 100.0
-MAPPING_OFF_MAX_S = 5.0  # an emulated machine's samples are late, now more, now less
+STEPS_S = (3600.0, -7200.0, 3600.0)  # and it is right again
+WITHIN_S = 30.0
+MAPPING_OFF_MAX_S = 0.5
 NTP_EPOCH_S = 2_208_988_800  # 1900 to 1970
 _SENDER_REPORT = 200
 
@@ -43,8 +34,6 @@ def reports(packets: list[Packet]) -> list[tuple[float, float]]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_viewers_see_nothing_of_a_clock_that_is_set(tmp_path: Path) -> None:
     assert MARK in os.environ, "never on a machine that is anybody's"
     clip = check_picture.make(tmp_path / "clip.mp4", pictures=50, sync_every=10, fps=5, width=160, height=128)

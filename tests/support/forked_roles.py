@@ -21,10 +21,17 @@ from tests.support.wait import until
 
 RTSP_PORT, HTTP_PORT = 8554, 8080
 END_S = 60.0  # on an emulated processor
+_COMMON = f"""
+[rtsp]
+port = {RTSP_PORT}
+
+[http]
+port = {HTTP_PORT}
+"""
 
 
 class ForkedRoles:
-    """One capture for each of `streams`, a muxer, a server. settings: the rest of the TOML text."""
+    """One capture for each of `streams`, a muxer, a server. settings: TOML, but for directory and ports."""
 
     def __init__(self, streams: tuple[str, ...], settings: str) -> None:
         self._streams = streams
@@ -34,7 +41,7 @@ class ForkedRoles:
     def __enter__(self) -> "ForkedRoles":
         self._home = Path(tempfile.mkdtemp(prefix="fg-", dir="/tmp"))
         config = self._home / "settings.toml"
-        config.write_text(f'runtime_dir = "{self._home}"\n{self._settings}')
+        config.write_text(f'runtime_dir = "{self._home}"\n{_COMMON}{self._settings}')
         for stream in self._streams:
             self._fork(f"capture-{stream}", capture_role.main, "--config", str(config), "--stream", stream)
         self._fork("muxer-0", muxer_role.main, "--config", str(config))

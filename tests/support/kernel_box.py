@@ -5,6 +5,9 @@ a virtual one: Debian's kernel (`.ci/kernel` unpacks it), an initramfs of busybo
 this machine over 9p, read-only under a layer in memory that is thrown away. The processor is emulated (TCG): that
 works everywhere, and is some ten times slower than the real one.
 
+The clock inside counts the work done inside, an instruction a nanosecond (`-icount`): where this machine is slow,
+or busy, time passes more slowly there, and nothing is late. Only while nothing is to be done does it go as here.
+
 Inside, `python -m tests.support.inside_box` runs the tests, and writes a line of JSON for each report to a
 virtio port; outside they come in as `lines`.
 """
@@ -120,7 +123,8 @@ class KernelBox:
 
     def _command(self) -> list[str]:
         return [
-            QEMU, "-machine", "pc", "-cpu", "Nehalem", "-accel", "tcg", "-smp", "1", "-m", str(MEMORY_MB),
+            QEMU, "-machine", "pc", "-cpu", "Nehalem", "-accel", "tcg", "-icount", "shift=0",
+            "-smp", "1", "-m", str(MEMORY_MB),
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", str(self._home / "vmlinux"), "-initrd", str(self._home / "initramfs"),
             "-append", "console=ttyS0 nokaslr mitigations=off quiet panic=-1",
