@@ -202,8 +202,7 @@ class MuxerClient:
         seeks = any(at_us is None or now_us - at_us >= SEEK_AFTER_US for at_us in heard_us)
         self._hello_us = now_us + (SEEK_INTERVAL_US if seeks else HELLO_INTERVAL_US)
         for link in self._links.values():
-            self._flush(link)
-            self._send_now(link, link.hello)
+            self._greet(link)
         for (stream, payload), question in list(self._questions.items()):
             for request, (deadline_us, answer) in list(question.askers.items()):
                 if now_us >= deadline_us and question.askers.pop(request, None) is not None:
@@ -224,7 +223,7 @@ class MuxerClient:
         """Handle what has come, up to MESSAGES_A_TURN_MAX or TURN_US_MAX a muxer; whether there may be more."""
         for link in self._links.values():
             if link.outbox:
-                self._flush(link)
+                self._greet(link)
             link.empty = False
             until_us = self._clock() + TURN_US_MAX
             for _ in range(MESSAGES_A_TURN_MAX):
@@ -283,9 +282,10 @@ class MuxerClient:
 
     def _welcome(self, link: _Link, message: Welcome, listener: Listener) -> None:
         now_us = self._clock()
-        replaced = message.epoch != link.epoch
+        # Before its first Welcome nobody else's positions can be meant, and some of its own may be known.
+        replaced = link.epoch not in (None, message.epoch)
         silent = link.heard_us is None or now_us - link.heard_us >= SILENCE_US
-        if replaced and link.epoch is not None:
+        if replaced:
             self._counters.muxer_restarts += 1
             self._log.info("muxer_replaced", muxer=message.muxer, viewers_of=len(link.streams))
         link.epoch = message.epoch
@@ -314,6 +314,11 @@ class MuxerClient:
             self._poller.remove(link.socket.fileno())
             self._watcher.leave(link.socket)
             link.socket = None
+
+    def _greet(self, link: _Link) -> None:
+        """Say Hello, and then what waits: a new muxer has said so before the first frame that it is asked for."""
+        if self._send_now(link, link.hello):
+            self._flush(link)
 
     def _flush(self, link: _Link) -> None:
         while link.outbox and self._send_now(link, link.outbox[0]):

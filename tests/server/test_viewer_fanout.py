@@ -293,6 +293,24 @@ def test_another_muxer(bench: Bench) -> None:
     assert viewer_of(peer).splices == 1
 
 
+def test_what_came_of_another_muxer_before_its_welcome_is_not_asked_for_again(bench: Bench) -> None:
+    peer, ticket = bench.reader()
+    frame = bench.source.frame()
+    bench.fanout.deliver(replace(frame.addressed(tickets=(ticket,)), sample=(5, 8)), frame.data)
+    bench.fanout.muxer_is_new(["cam"], replaced=True)  # the stream moves
+    start = bench.heard(ReadStart)
+    new = FrameSource(epoch=2)
+    frame, clock, following = new.frame(), new.frame(2, packets=1), new.frame()
+    bench.fanout.deliver(replace(frame.addressed(tickets=(start.ticket,)), sample=(5, 9)), frame.data)
+    bench.fanout.muxer_is_new(["cam"], replaced=False)
+    start = bench.heard(ReadStart)
+    assert (start.after, start.resume) == ((2, 0), None)  # by the sample, its clock reference would be passed over
+    for one in (clock, following):
+        bench.fanout.deliver(one.addressed(tickets=(start.ticket,)), one.data)
+    assert viewer_of(peer).drops == {}
+    assert viewer_of(peer).frames_sent == 4
+
+
 def test_another_muxer_that_goes_on_with_the_next_sample_leaves_no_gap(bench: Bench) -> None:
     peer, ticket = bench.reader()
     frame = bench.source.frame()
