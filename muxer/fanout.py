@@ -120,6 +120,8 @@ class Fanout:
             if len(server.sessions) >= VIEWERS_MAX:
                 return False
             session = server.sessions[message.viewer] = ViewerSession(self._stream, self._limits, self._clock)
+            if message.after is not None and message.after[0] == self._epoch:  # its server was taken to be dead
+                session.queue.go_on(message.after[1] + 1)
         else:
             self._seek(server, session, message.after)
         if message.after is None and message.resume is not None:

@@ -202,6 +202,13 @@ class DropQueue:
             self._had = had
             self._is_whole = is_whole
 
+    def go_on(self, number: int) -> None:
+        """Go on with `number` for one who has had what was before, though it is not known how whole that was."""
+        self.position = min(number, self._ring.head)
+        self._settle(self.position)
+        self._state = _State.SPLICE
+        self._video_from = max(self.position, self._ring.newest_sync or 0)
+
     @property
     def caught_up(self) -> bool:
         """Whether it is at the head with nothing left out: the next frame, whichever it is, is wanted."""

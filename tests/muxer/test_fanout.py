@@ -291,6 +291,25 @@ def test_a_viewer_forgotten_and_a_server_forgotten() -> None:
     assert fanout.parcels() == []
 
 
+def test_a_viewer_whose_server_was_forgotten_goes_on_at_a_sync_point_and_is_told_what_it_misses() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    fanout.forget_server(b"s")
+    for e in (video(), video(sync=True), audio(), video(), video(sync=True), video()):
+        stream.ring.append(e)
+    fanout.read_start(b"s", start(1, 11, after=0))
+    first, *more = fanout.parcels()
+    assert addresses([first, *more]) == [
+        (3, False, [11], [], []),
+        (5, False, [11], [], []),
+        (6, False, [11], [11], []),
+    ]
+    assert [sum(parcel.left_out[11]) for parcel in (first, more[0])] == [2, 1]
+    assert first.left_out[11][QUEUE_DROPS.index(Drop.SYNC)] == 2
+
+
 def test_a_stopped_viewer_is_spliced_by_age_and_asks_for_a_sync_point() -> None:
     fanout, stream, clock = make()
     stream.ring.append(video(sync=True))
