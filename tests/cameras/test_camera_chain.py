@@ -1,8 +1,8 @@
 """From an emulated USB camera to viewers, with everything between: and the cable is pulled while they watch."""
 
-import itertools
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-import av
 import psutil
 
 from common.clock import now_us
-from tests.support import camera_formats, decoding
+from tests.support import camera_formats, decoding, players
 from tests.support.camera_formats import mjpeg
+from tests.support.camera_life import next_sample, opened
 from tests.support.forked_roles import HTTP_PORT, RTSP_PORT, ForkedRoles
 from tests.support.usb_camera import UsbCamera
 from tests.support.viewers import HttpViewer, RtspViewer
@@ -36,34 +36,47 @@ RTSP, HTTP = f"rtsp://127.0.0.1:{RTSP_PORT}/door", f"http://127.0.0.1:{HTTP_PORT
 WITHIN_S = 30.0  # for anything
 FOUND_WITHIN_S = 1.0  # from a node's return to its camera's first picture
 SLATE_US = 1_500_000
-PICTURES = 40
+FFMPEG_INTERRUPTED = 255
 FPS, YARD_FPS = 5, 2  # the processor is emulated
 REPLUGS = 4
 _UP = re.compile(r"^timestamp=(\S+) .* event=source_up ", re.MULTILINE)
 
 
-class Decoder(threading.Thread):
-    """libavformat and libavcodec, as in ffmpeg: decodes so many pictures of a stream. fault: what went wrong.
+class Ffmpeg(threading.Thread):
+    """ffmpeg itself, which decodes the door's pictures until it is stopped, or finds one that it cannot.
 
-    Not the program: on an emulated processor that takes half a minute to load.
+    pictures: how many it has decoded.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.fault = "nothing came"
-        self._url = url
+        self.ended = players.Run(1, "", "it has not begun")
+        self.pictures = 0
+        self._over = threading.Event()
 
     def run(self) -> None:
-        options = {"rtsp_transport": "tcp"}
-        try:
-            with av.open(self._url, options=options, timeout=WITHIN_S) as live:
-                stream = live.streams.video[0]
-                stream.codec_context.thread_count = 1
-                stream.codec_context.options = {"err_detect": "explode"}
-                shown = list(itertools.islice(live.decode(stream), PICTURES))
-            self.fault = "" if len(shown) == PICTURES else f"{len(shown)} pictures"
-        except (av.FFmpegError, OSError) as error:
-            self.fault = repr(error)
+        strict = "-nostdin -v error -xerror -err_detect explode -rtsp_transport tcp -analyzeduration 1000000"
+        line = f"ffmpeg {strict} -i {RTSP} -fps_mode passthrough -flush_packets 1 -f framecrc -"
+        self.ended = players.run(line, within_s=3 * WITHIN_S, enough=self._has_enough)
+
+    def wait_pictures(self, more: int) -> None:
+        """Until it has decoded so many more than now."""
+        before = self.pictures
+
+        def come() -> bool:
+            assert self.is_alive(), self.ended
+            return self.pictures - before >= more
+
+        until(come, WITHIN_S, f"{more} pictures of ffmpeg")
+
+    def stop(self) -> None:
+        """As ctrl-C does."""
+        self._over.set()
+        self.join(WITHIN_S)
+
+    def _has_enough(self, out: str) -> bool:
+        self.pictures = sum(line[:1].isdigit() for line in out.splitlines())  # the others are about the stream
+        return self._over.is_set()
 
 
 def times_up(roles: ForkedRoles, name: str) -> list[float]:
@@ -97,16 +110,38 @@ def test_a_camera_that_is_back_is_found_within_a_second(
     assert max(found_s) < FOUND_WITHIN_S
 
 
+def test_a_camera_that_is_busy_or_silent_is_said_once_and_taken_when_it_can_be(tmp_path: Path) -> None:
+    webcam = UsbCamera([camera_formats.h264(camera_formats.check_clip(tmp_path))], "D1")
+    with ForkedRoles(("door",), DOOR.format(path=webcam.stable_name)) as roles:
+
+        def lines(words: str) -> int:
+            return sum(words in line for line in roles.log("capture-door").splitlines())
+
+        os.kill(roles.pids["capture-door"], signal.SIGSTOP)  # another program comes first
+        with webcam:
+            with opened(webcam.stable_name) as other:
+                next_sample(other)
+                os.kill(roles.pids["capture-door"], signal.SIGCONT)
+                until(lambda: lines("in use by another program"), WITHIN_S, "that it is busy")
+            until(lambda: times_up(roles, "door"), WITHIN_S, "the camera up")
+            webcam.frozen = True
+            until(lambda: lines("no picture for 5 s"), WITHIN_S, "that it is silent")
+            webcam.frozen = False
+            until(lambda: len(times_up(roles, "door")) > 1, WITHIN_S, "it up again")
+            assert (lines("in use"), lines("no picture")) == (1, 1)
+
+
 def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
+    players.need("ffmpeg")
     clip = camera_formats.check_clip(tmp_path, FPS)
     door, yard = UsbCamera([camera_formats.h264(clip)], "D1"), UsbCamera([mjpeg(fps=YARD_FPS)], "Y2", port=1)
     settings = DOOR.format(path=door.stable_name) + YARD.format(path=yard.stable_name, fps=float(YARD_FPS))
     with ForkedRoles(("door", "yard"), settings) as roles, door, yard:
         until(lambda: times_up(roles, "door") and times_up(roles, "yard"), WITHIN_S, "both cameras up")
-        decoder = Decoder(RTSP)
-        decoder.start()
+        ffmpeg = Ffmpeg()
+        ffmpeg.start()
         with (
             RtspViewer(RTSP, timeout_s=WITHIN_S) as rtsp,
             HttpViewer(f"{HTTP}/door.ts", timeout_s=WITHIN_S) as http,
@@ -114,6 +149,7 @@ def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
         ):
             for viewer in (rtsp, http, other):
                 viewer.wait_bytes(5_000, WITHIN_S)
+            ffmpeg.wait_pictures(1)
 
             door.unplug()
             pulled_s, pulled_us = time.monotonic(), now_us()
@@ -132,10 +168,11 @@ def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
             found_s, found_us = found_after_s(roles, door), now_us()
             for viewer in (rtsp, http, other):
                 viewer.wait_picture(found_us + 500_000, WITHIN_S)
-            decoder.join(3 * WITHIN_S)
+            ffmpeg.wait_pictures(FPS)
+            ffmpeg.stop()
         for viewer in (rtsp, http, other):
             assert viewer.error is None, repr(viewer.error)  # each has kept its connection
-        assert decoder.fault == ""
+    assert (ffmpeg.ended.code, ffmpeg.ended.err) == (FFMPEG_INTERRUPTED, "")
     record_property("seconds from pulling the cable to the word of it", round(said_s, 2))
     record_property("seconds from the node's return to the first picture", round(found_s, 2))
     record_property("cores that waiting for it took", round(waiting_cpu, 3))
@@ -156,5 +193,6 @@ def test_a_cable_is_pulled_and_put_back_while_viewers_watch(
     decoded = decoding.decode(other.ts)
     assert not decoded.errors
     apart = [after - before for before, after in pairwise(decoded.shown_pts) if before and after]
+    record_property("pictures that ffmpeg decoded", ffmpeg.pictures)
     record_property("ms from picture to picture of the other camera", [min(apart) // 90, max(apart) // 90])
     assert max(apart) < 3 * 90_000 / YARD_FPS
