@@ -15,9 +15,8 @@ from common.role import SUPERVISOR_PID_VARIABLE
 from deploy.deaths import Death
 
 _KERNEL_FIGURES = Path("/proc/vmstat")
-_ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1"
-}  # numpy's threads for matrices: none has any, and each starts with its own
+# numpy starts threads for matrices, of which no process has any.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 class Child(msgspec.Struct):
