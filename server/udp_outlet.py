@@ -311,6 +311,6 @@ class UdpPorts:
 
 def offer_datagrams(outlets: Collection[UdpOutlet], frame: Datagrams, catching_up: bool) -> None:
     """Send a frame to each of one process's outlets. catching_up: others come right behind it."""
-    for outlet in outlets:
-        outlet._ports.offer_to_all(outlets, frame, catching_up)
-        return
+    ports = next((outlet._ports for outlet in outlets), None)
+    if ports is not None:
+        ports.offer_to_all(outlets, frame, catching_up)
