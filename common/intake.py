@@ -25,6 +25,7 @@ class Intake:
         self.reason = ""
         self._sequence: int | None = None  # expected next; None at the start of a life
         self._heard_epoch = 0  # of the newest sample
+        self._paused = False
         self._awaits_sync = True
         self._leading = LeadingPictures()
         self._leading_unwanted = True
@@ -34,9 +35,17 @@ class Intake:
         """A subscription begins: what it was given, and told, before is no longer what it is given next."""
         self.epoch = 0
         self.state, self.reason = "waiting", ""
+        self._paused = False
+
+    def unsubscribed(self) -> None:
+        """It ends. What is still under way is not for us: whoever subscribes again is given it once more."""
+        self.epoch = 0
+        self._paused = True
 
     def announce(self, message: Announce) -> None:
         """The source says what it sends."""
+        if self._paused:
+            return
         if message.epoch != self.epoch:
             self.epoch = message.epoch
             self._sequence = None

@@ -367,6 +367,7 @@ class Worker:
             if wanted:
                 source.intake.subscribed()
             else:  # what is in the ring will be old when somebody comes again
+                source.intake.unsubscribed()
                 source.outputs.clear()
             self._tell_capture(source, [SUBSCRIBE if wanted else UNSUBSCRIBE])
 

@@ -129,6 +129,18 @@ def test_who_subscribes_again_takes_what_is_repeated() -> None:
     assert intake.samples_lost == 0
 
 
+def test_what_is_under_way_when_a_subscription_ends_is_not_taken_twice() -> None:
+    intake = started(VIDEO)
+    intake.unsubscribed()
+    assert intake.sample(message(0, sync=True), b"x") is None
+    intake.announce(Announce(1, (VIDEO,)))
+    assert intake.sample(message(1), b"x") is None
+    intake.subscribed()
+    intake.announce(Announce(1, (VIDEO,)))
+    assert all(intake.sample(message(number, sync=number == 0), b"x") for number in range(3))
+    assert (intake.samples_in, intake.samples_unannounced, intake.samples_used) == (5, 2, 3)
+
+
 def test_a_repeated_sample_came_when_it_was_due() -> None:
     now_us = 30_000_000
 
