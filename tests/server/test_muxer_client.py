@@ -240,6 +240,7 @@ def test_streams_have_their_muxer() -> None:
         for index, router in enumerate(routers):
             while router.poll(1):
                 message = wire.decode(router.recv_multipart()[1:])[0]
+                assert isinstance(message, Describe | Hello)
                 if isinstance(message, Describe):
                     asked[message.stream] = index
     assert {name: f"muxer-{index}" for name, index in asked.items()} == {
