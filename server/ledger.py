@@ -3,7 +3,7 @@
 A viewer's own books are closed into the ledger when it leaves: so what was sent is known of all that ever were.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from common.drops import Drop
@@ -25,7 +25,8 @@ class _Sum:
         self.frames_due += viewer.frames_due
         self.frames_sent += viewer.frames_sent
         self.bytes_sent += viewer.bytes_sent
-        self.drops.update(viewer.drops)
+        for reason, frames in viewer.drops.items():  # most have none
+            self.drops[reason] += frames
 
     def close(self, viewer: Viewer) -> None:
         """Add one that leaves, with what it leaves behind."""
@@ -58,11 +59,15 @@ class Ledger:
         for key in [key for key in self._gone if key[0] == stream]:
             self._gone.setdefault(("", *key[1:]), _Sum()).merge(self._gone.pop(key))
 
-    def figures(self, viewers: Iterable[Viewer]) -> list[DeliveryFigures]:
+    def figures(self, streams: Iterable[LiveStream]) -> list[DeliveryFigures]:
         """With those who are here now."""
         here: dict[Key, _Sum] = {}
-        for viewer in viewers:
-            here.setdefault(_key(viewer), _Sum()).add(viewer)
+        for stream in streams:
+            by_transport: defaultdict[str, _Sum] = defaultdict(_Sum)
+            for viewer in stream.viewers:
+                by_transport[viewer.transport].add(viewer)
+            for transport, sums in by_transport.items():
+                here[stream.name, stream.payload.value, transport] = sums
         figures = []
         for key in sorted({*here, *self._gone}):
             now, gone = here.get(key, _Sum()), self._gone.get(key, _Sum())

@@ -224,14 +224,15 @@ class Viewer:
     @property
     def drops(self) -> dict[Drop, int]:
         """What it was not sent, by reason; with `frames_sent` it makes up `frames_due`."""
+        drops = {reason: frames for reason, frames in self.books.drops.items() if frames}
         unwanted = self._unwanted if self.lane is None else self._unwanted + self.lane.unwanted
-        outlet = self.outlet
-        seen = {
-            Drop.TRACK: unwanted,
-            Drop.UDP_QUEUE: outlet.queue_overflows,
-            Drop.UDP_KERNEL: outlet.frames_lost - outlet.queue_overflows,
-        }
-        return {reason: frames for reason, frames in (*self.books.drops.items(), *seen.items()) if frames}
+        if unwanted:
+            drops[Drop.TRACK] = unwanted
+        if self.outlet.frames_lost:
+            overflows = self.outlet.queue_overflows
+            lost = {Drop.UDP_QUEUE: overflows, Drop.UDP_KERNEL: self.outlet.frames_lost - overflows}
+            drops |= {reason: frames for reason, frames in lost.items() if frames}
+        return drops
 
     def rtp_sent(self, track: int) -> tuple[int, int]:
         """The RTP packets of a track that it took, and the bytes of their payload."""

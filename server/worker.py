@@ -160,8 +160,10 @@ class Worker:
             self._counters.login_addresses_forgotten = self._accounts.failures.forgotten
         for stream in self._fanout.streams.values():
             for viewer in stream.viewers:
+                if not (viewer.unlogged_drops or viewer.behind):
+                    continue
                 age_us = viewer.age_us(now)
-                if viewer.unlogged_drops or (viewer.behind and age_us > self._age_max_us):
+                if viewer.unlogged_drops or age_us > self._age_max_us:
                     self._role.log.info(
                         "viewer_slow", viewer=viewer.id, stream=stream.name, peer=viewer.peer,
                         dropped=viewer.unlogged_drops, behind=viewer.frames_behind, age_ms=age_us // 1000,
@@ -171,17 +173,17 @@ class Worker:
     def _figures(self) -> RoleFigures:
         now = now_us()
         streams = self._fanout.streams.values()
-        viewers = [viewer for stream in streams for viewer in stream.viewers]
         told: list[ViewerFigures] = []
         same_viewers = now < self._viewer_figures_us
         if not same_viewers:
+            viewers = [viewer for stream in streams for viewer in stream.viewers]
             self._viewer_figures_us = now + len(viewers) * VIEWER_FIGURES_US
             told = [viewer_figures(viewer, now) for viewer in viewers[:VIEWERS_REPORTED_MAX]]
         return RoleFigures(
             counters=msgspec.structs.asdict(self._counters) | self._muxers.refusals.counters,
             viewers=told,
             same_viewers=same_viewers,
-            deliveries=self._fanout.ledger.figures(viewers),
+            deliveries=self._fanout.ledger.figures(streams),
             histograms=histograms(self._fanout.send_times, streams),
         )
 
