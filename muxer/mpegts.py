@@ -58,8 +58,27 @@ _FILL = b"\xff" * TS_BODY_BYTES
 _STUFFING = [b"", b"\0", *(bytes((n - 1, 0)) + _FILL[: n - 2] for n in range(2, TS_BODY_BYTES + 1))]
 
 
+class _Heads:
+    """The heads of the packets of one PID, by continuity counter."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.with_field = self._each_counter(start=0, control=3)
+        self.field_only = self._each_counter(start=0, control=2)
+        self.first = self._each_counter(start=1, control=1)
+        self.first_with_field = self._each_counter(start=1, control=3)
+        self.plain = PlainHeads(self._each_counter(start=0, control=1)[0])
+
+    def _each_counter(self, start: int, control: int) -> tuple[bytes, ...]:
+        high, low = start << 6 | self._pid >> 8, self._pid & 0xFF
+        return tuple(bytes((0x47, high, low, control << 4 | counter)) for counter in range(16))
+
+
+_HEADS = {pid: _Heads(pid) for pid in (VIDEO_PID, AUDIO_PID)}  # of all streams
+
+
 class _Elementary:
-    """One track in the stream: how it is carried, and the heads of its packets by continuity counter."""
+    """One track in the stream, and how it is carried."""
 
     def __init__(self, track: Track, *, is_clock: bool) -> None:
         self.codec = track.codec
@@ -72,22 +91,15 @@ class _Elementary:
         # Every picture has a PCR: it costs 8 bytes. A short audio frame would need a packet more.
         self.pcr_join_us = PCR_JOIN_US if track.audio else 1
         self.pes_start = b"\0\0\1" + bytes((self.carriage.stream_id,))
-        self.with_field = self._each_counter(start=0, control=3)
-        self.field_only = self._each_counter(start=0, control=2)
-        self.first = self._each_counter(start=1, control=1)
-        self.first_with_field = self._each_counter(start=1, control=3)
-        self.plain = PlainHeads(self._each_counter(start=0, control=1)[0])
-
-    def _each_counter(self, start: int, control: int) -> tuple[bytes, ...]:
-        high, low = start << 6 | self.pid >> 8, self.pid & 0xFF
-        return tuple(bytes((0x47, high, low, control << 4 | counter)) for counter in range(16))
+        self.heads = _HEADS[self.pid]
 
 
 class TsMuxer:
     """Muxes the samples of one stream.
 
     tracks: at most one video and one audio track. ssrc: of the RTP packets. sequence, counters: of the next
-    RTP packet, and of the next packet on each of `common.grid.PIDS`, to go on from. version: of the PMT.
+    RTP packet, and of the next packet on each of `common.grid.PIDS`, to go on from. version: of the PMT. sheets:
+    to share with other muxers that the same thread works with; None: its own.
     next_tick_us: when `tick` has something to do, unless a sample comes before; NEVER_US if it has not.
     Raises MediaError that names a codec that MPEG-TS cannot carry, and what to do.
     """
@@ -100,6 +112,7 @@ class TsMuxer:
         sequence: int = 0,
         counters: Counters = (0, 0, 0, 0),
         version: int = 0,
+        sheets: Sheets | None = None,
     ) -> None:
         self._ssrcs = (ssrc,)
         self.sequence = sequence
@@ -107,7 +120,7 @@ class TsMuxer:
         self.version = version & 31
         self.next_tick_us = NEVER_US
         self._timeline = Timeline(len(FrameKind))
-        self._sheets = Sheets(ssrc)
+        self._sheets = Sheets() if sheets is None else sheets
         self._sample_now_us = self._pcr_now_us = self._tables_now_us = 0
         self._pat = psi.pat_packets()
         self._use(tracks, self.version)
@@ -159,14 +172,14 @@ class TsMuxer:
         if packets == 1:
             field = _stuffed(field, spare)
         elif spare:
-            last = track.with_field[counter + packets - 1 & COUNTER_MASK] + _STUFFING[spare]
+            last = track.heads.with_field[counter + packets - 1 & COUNTER_MASK] + _STUFFING[spare]
         lead_packets = len(lead) // TS_BYTES
         total = lead_packets + packets
         rows = -(-total // TS_PER_RTP)
-        heads = track.plain[rows][counter - lead_packets & COUNTER_MASK]
-        lead += (track.first_with_field if field else track.first)[counter]
+        heads = track.heads.plain[rows][counter - lead_packets & COUNTER_MASK]
+        lead += (track.heads.first_with_field if field else track.heads.first)[counter]
         data = self._sheets[rows].fill(
-            total, lead, heads, last, field + header + before, rest, clock, self.sequence, jumped
+            total, lead, heads, last, field + header + before, rest, clock, self.sequence, self._ssrcs[0], jumped
         )
         video, audio = (0, packets) if track.is_audio else (packets, 0)
         return self._frame(track.kind, sync, payload.disposable, order_us, clock, +tables, video, audio, data)
@@ -219,7 +232,7 @@ class TsMuxer:
     def _pcr_packet(self, clock_us: int, now_us: int) -> bytes:
         """A packet of the clock's PID with no payload: it repeats the counter before it (2.4.3.3)."""
         field = self._pcr_field(clock_us, now_us, 0)
-        head = self._clock.field_only[self.counters[self._clock.index] - 1]
+        head = self._clock.heads.field_only[self.counters[self._clock.index] - 1]
         return head + _stuffed(field, TS_BODY_BYTES - len(field))
 
     def _frame(

@@ -30,9 +30,9 @@ def packetise_ts(
             sequence += 1
             marker = False
         return b"".join(parts)
-    rows = empty_rows(-(-count // TS_PER_RTP), ssrc)
+    rows = empty_rows(-(-count // TS_PER_RTP))
     rows["sequence"] = SEQUENCES[sequence : sequence + len(rows)]
-    rows["clock"] = clock
+    rows["clock_ssrc"] = clock << 32 | ssrc
     payloads = rows["payload"]
     payloads[...] = np.frombuffer(bytes(packets).ljust(len(rows) * _PAYLOAD_BYTES, b"\0"), payloads.dtype)
     frame = rows.view(np.uint8).data[: len(rows) * LEAD_BYTES + len(packets)]

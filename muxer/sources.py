@@ -19,6 +19,7 @@ from common.source_spec import without_secrets
 from muxer.fanout import Fanout
 from muxer.outputs import Output, Outputs, Ticket
 from muxer.ring import Limits
+from muxer.sheet import Sheets
 from muxer.stream import Stream
 
 
@@ -117,10 +118,10 @@ class Source(msgspec.Struct):
         )
 
 
-def new_output(name: str, viewer: Viewer, payload: Payload) -> Output:
-    """An empty output of the stream `name`."""
+def new_output(name: str, viewer: Viewer, sheets: Sheets, payload: Payload) -> Output:
+    """An empty output of the stream `name`. sheets: of all outputs of this process."""
     age_max_us = viewer.age_max_ms * 1000
     limits = Limits(age_max_us=age_max_us, instant=viewer.start == "instant", paced=True)
     epoch = secrets.randbits(62)
-    stream = Stream(name, ssrc=secrets.randbits(32), age_max_us=age_max_us, payload=payload)
+    stream = Stream(name, ssrc=secrets.randbits(32), age_max_us=age_max_us, payload=payload, sheets=sheets)
     return Output(stream, Fanout(stream, epoch, limits, now_us), epoch)

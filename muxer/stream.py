@@ -8,6 +8,7 @@ from muxer import sdp
 from muxer.mpegts import NEVER_US, TsMuxer
 from muxer.native import NativeMuxer
 from muxer.ring import Entry, Origin, Ring
+from muxer.sheet import Sheets
 
 MEASURE_US = 2_000_000  # rates are measured over this long
 MEASURE_US_MIN = 500_000  # over less than this they would be noise
@@ -20,10 +21,18 @@ class Stream:
 
     name: for the SDP. ssrc: of its RTP packets (of the first track). age_max_us: how long the ring keeps what is
     older than the newest sync point. version: of the SDP; it grows with every change of that, or of the tracks.
-    clock_frames: without a sample, so far.
+    clock_frames: without a sample, so far. sheets: as of `TsMuxer`.
     """
 
-    def __init__(self, name: str, *, ssrc: int, age_max_us: int, payload: Payload = Payload.TS) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        ssrc: int,
+        age_max_us: int,
+        payload: Payload = Payload.TS,
+        sheets: Sheets | None = None,
+    ) -> None:
         self.name = name
         self.payload = payload
         self.ring = Ring(age_max_us)
@@ -32,6 +41,7 @@ class Stream:
         self.clock_frames = 0
         self.sync_interval_us = 0
         self._ssrc = ssrc
+        self._sheets = sheets
         self._muxer: TsMuxer | NativeMuxer | None = None
         # Of each frame: when it arrived, its bytes, whether it is a picture, its track, and its RTP packets.
         self._measured: deque[tuple[int, int, bool, int, int]] = deque(maxlen=MEASURED_MAX)
@@ -54,8 +64,11 @@ class Stream:
             return
         if self._muxer is None:
             # Not from 0, which VLC takes for a packet that has come twice.
-            make = TsMuxer if self.payload is Payload.TS else NativeMuxer
-            self._muxer = make(tracks, ssrc=self._ssrc, sequence=self._ssrc >> 16 | 1)
+            sequence = self._ssrc >> 16 | 1
+            if self.payload is Payload.TS:
+                self._muxer = TsMuxer(tracks, ssrc=self._ssrc, sequence=sequence, sheets=self._sheets)
+            else:
+                self._muxer = NativeMuxer(tracks, ssrc=self._ssrc, sequence=sequence)
         else:
             self._muxer.replace_tracks(tracks)
         self.tracks = tracks

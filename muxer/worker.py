@@ -40,10 +40,11 @@ from common.sample import Payload
 from muxer.clock_rounds import ClockRounds
 from muxer.fanout import Parcel
 from muxer.outputs import Output, Outputs
+from muxer.sheet import Sheets
 from muxer.sources import Source, new_output
 
 LEAVE_US = 5_000_000  # a stream that moves is kept for so long: servers hear of it a little later
-TURN_MESSAGES_MAX = 256  # read from one socket before the others have their turn
+TURN_MESSAGES_MAX = 256  # read from one socket in one turn
 HOUSEKEEPING_US = 100_000
 HOUSEKEEPING_LATE_US = 50_000  # it waits so long for a turn that there is anyway
 SERVER_SILENT_US = 3_000_000  # a server says Hello five times a second
@@ -75,6 +76,7 @@ class Worker:
         self._readable: dict[str, None] = {}  # streams whose capture may have sent something, in order
         self._index = index
         self._viewer = config.viewer
+        self._sheets = Sheets()
         self._adopt(config)
 
     def run(self) -> None:
@@ -92,9 +94,7 @@ class Worker:
                 self._poller.poll(due_us - now_us())
                 now = now_us()
                 crowded, turn_us = now - turn_us <= CROWDED_US, now
-                readable, self._readable = self._readable, {}
-                for name in readable:
-                    self._receive_samples(self._sources[name])
+                self._receive_samples()
                 for name in self._clocks.due(now):
                     if self._sources[name].outputs.tick(now):
                         self._touched[name] = None
@@ -137,7 +137,7 @@ class Worker:
             wanted = config.streams[name]
             known = self._sources.get(name)
             if known is None:
-                outputs = Outputs(wanted.payload, partial(new_output, name, self._viewer))
+                outputs = Outputs(wanted.payload, partial(new_output, name, self._viewer, self._sheets))
                 known = self._sources[name] = Source(name, outputs)
             known.connect(lines.samples_in(name), self._role, self._poller, partial(self._may_read, name))
             known.adopt(wanted)
@@ -157,20 +157,25 @@ class Worker:
         """The descriptor of a ZeroMQ socket speaks only once: it is read until it is empty."""
         self._readable[name] = None
 
-    def _receive_samples(self, source: Source) -> None:
-        self._readable[source.name] = None
+    def _receive_samples(self) -> None:
+        """Take what captures have sent, a message of each in turn."""
         for _ in range(TURN_MESSAGES_MAX):
-            frames = sockets.receive(source.socket)
-            if frames is None:
-                del self._readable[source.name]
+            if not self._readable:
                 return
-            try:
-                message, media = wire.decode(frames)
-                self._take(source, message, media)
-            except MessageError as error:
-                self._refusals.note(f"capture-{source.name}", error)
-                if isinstance(error, VersionError):
-                    self._take(source, SourceState(False, f"its capture speaks {error}"), b"")
+            asked = {self._sources[name].socket: self._sources[name] for name in self._readable}
+            self._readable = {}
+            for socket in sockets.readable(asked):
+                self._readable[asked[socket].name] = None  # there may be more
+                self._receive_sample(asked[socket])
+
+    def _receive_sample(self, source: Source) -> None:
+        try:
+            message, media = wire.decode(sockets.take(source.socket))
+            self._take(source, message, media)
+        except MessageError as error:
+            self._refusals.note(f"capture-{source.name}", error)
+            if isinstance(error, VersionError):
+                self._take(source, SourceState(False, f"its capture speaks {error}"), b"")
 
     def _take(self, source: Source, message: Message, media: wire.Buffer) -> None:
         match message:

@@ -1,6 +1,7 @@
 """Messages moved without waiting, over real ZeroMQ sockets."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,22 @@ def test_nobody_is_there(context: sockets.Context, tmp_path: Path) -> None:
     with sockets.frames_out(context, endpoint) as muxer, pytest.raises(zmq.ZMQError) as caught:
         sockets.send(muxer, [b"you", b"a"])
     assert caught.value.errno == zmq.EHOSTUNREACH
+
+
+def test_of_many_sockets_those_are_told_to_which_a_message_has_come(
+    context: sockets.Context, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        ends = [f"ipc://{tmp_path}/{number}" for number in range(3)]
+        muxers = [stack.enter_context(sockets.frames_out(context, end)) for end in ends]
+        servers = [stack.enter_context(sockets.frames_in(context, end, b"me")) for end in ends]
+        assert sockets.readable([]) == sockets.readable(muxers) == []
+        for number in (2, 0):
+            assert servers[number].poll(5000, zmq.POLLOUT)
+            sockets.send(servers[number], [b"a"])
+            assert muxers[number].poll(5000)
+        assert sockets.readable(muxers) == [muxers[0], muxers[2]]
+        assert sockets.take(muxers[0]) == [b"me", b"a"]
+        assert sockets.readable(muxers) == [muxers[2]]
+        with pytest.raises(zmq.Again):
+            sockets.take(muxers[0])

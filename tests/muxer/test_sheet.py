@@ -49,8 +49,28 @@ def test_a_frame_stays_as_it_is_when_the_next_one_is_made() -> None:
     assert [frame.data[-1] for frame in frames] == list(range(20))
 
 
+def test_muxers_that_share_their_sheets_make_what_each_would_alone() -> None:
+    """Of one and of many packets, with other SSRCs, numbers, tracks and times."""
+    choose = random.Random(2)
+    sheets = Sheets()
+    tracks = [(Track(Codec.H264),), (MP2,), (Track(Codec.H265), MP2)]
+    sharing, alone = (
+        [TsMuxer(t, ssrc=n << 29 | 7, sequence=n * 999, sheets=shared) for n, t in enumerate(tracks)]
+        for shared in (sheets, None)
+    )
+    for number in range(300):
+        which = choose.randrange(len(tracks))
+        track = choose.choice(tracks[which])
+        start = b"" if track.audio else b"\0\0\0\1\x41"
+        data = start + choose.randbytes(
+            choose.choice([1, 100, 180, 400, 3000, choose.randrange(1, 2 * KEPT_BYTES)])
+        )
+        sample = Sample(data[:60_000] if track.audio else data, number * 9000, track.codec, track.audio)
+        assert sharing[which].write(sample, number * 9000) == alone[which].write(sample, number * 9000)
+
+
 def test_sheets_are_kept_up_to_a_size() -> None:
-    sheets = Sheets(1)
+    sheets = Sheets()
     assert sheets[1] is sheets[1]
     assert sheets[1] is not sheets[2]
     assert sheets[ROWS_KEPT_MAX] is sheets[ROWS_KEPT_MAX]
