@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from typing import Self
 
 from common.wire import Buffer
 
@@ -46,19 +47,22 @@ _sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
 
 
-class Receiver:
-    """One address. message: its `struct mmsghdr`, good for the socket that it was made for."""
+class Receiver(bytes):
+    """The `struct mmsghdr` of one address, for the socket that it was made for; good as long as this is there."""
 
-    __slots__ = ("_control", "_name", "message")
+    _pointed_to: tuple[object, ...]
 
-    def __init__(self, name: bytes, control: bytes, piece: _Iovec) -> None:
-        self._name = ctypes.create_string_buffer(name, len(name))
-        self._control = ctypes.create_string_buffer(control, len(control))
+    def __new__(cls, name: bytes, control: bytes, piece: _Iovec) -> Self:
+        """name: a struct sockaddr. control: struct cmsghdr, any number."""
+        names = ctypes.create_string_buffer(name, len(name))
+        controls = ctypes.create_string_buffer(control, len(control))
         message = _Msghdr(
-            ctypes.addressof(self._name), len(name), ctypes.addressof(piece), 1,
-            ctypes.addressof(self._control) if control else None, len(control),
+            ctypes.addressof(names), len(name), ctypes.addressof(piece), 1,
+            ctypes.addressof(controls) if control else None, len(control),
         )  # fmt: skip
-        self.message = bytes(_Mmsghdr(message))
+        receiver = super().__new__(cls, _Mmsghdr(message))
+        receiver._pointed_to = names, controls, piece
+        return receiver
 
 
 class ManySender:
@@ -82,7 +86,7 @@ class ManySender:
         """
         size = self._piece.size = len(data)
         self._data[:size] = data
-        messages = b"".join([receiver.message for receiver in receivers])
+        messages = b"".join(receivers)
         if len(messages) > len(self._messages):
             self._messages = bytearray(2 * len(messages))
             self._messages_at = _address(self._messages)

@@ -88,9 +88,10 @@ class Convoys(Generic[M]):
         if convoy is not None:
             self._leave(member, convoy)
 
-    def is_waiting(self, member: M) -> bool:
-        """Whether what comes must queue behind what is there."""
-        return self._of.get(member) in self.waiting
+    @property
+    def waiting_members(self) -> set[M]:
+        """Those for whom what comes must queue behind what is there."""
+        return {member for convoy in self.waiting for member in convoy.members}
 
     def _part(self, members: list[M], backlog: Backlog) -> Convoy[M]:
         """A convoy of their own for these."""

@@ -122,6 +122,7 @@ class UdpPorts:
         self.ports: Pair = (self._rtp.getsockname()[1], self._rtcp.getsockname()[1])
         self._segment_bytes = 0
         self.segments = can_segment(self._rtp)
+        self._all_segmented = self.segments
         for sock, handler in ((self._rtp, self._on_rtp), (self._rtcp, self._on_rtcp)):
             sock.setblocking(False)
             poller.add(sock.fileno(), READ, handler)
@@ -207,9 +208,10 @@ class UdpPorts:
             self._queue(outlets, frame)
             return
         if self._convoys.waiting:
-            waiting = [outlet for outlet in outlets if self._convoys.is_waiting(outlet)]
-            outlets = [outlet for outlet in outlets if not self._convoys.is_waiting(outlet)]
-            self._queue(waiting, frame)
+            waiting = self._convoys.waiting_members
+            behind = [outlet for outlet in outlets if outlet in waiting]
+            outlets = [outlet for outlet in outlets if outlet not in waiting]
+            self._queue(behind, frame)
         lost: set[UdpOutlet] = set()
         for run in frame.runs:
             lost.update(self._send([outlet for outlet in outlets if outlet not in lost] if lost else outlets, run))
@@ -261,12 +263,14 @@ class UdpPorts:
     def _send(self, outlets: Collection[UdpOutlet], run: Run) -> list[UdpOutlet]:
         """Send a run to each; those whom it could not be sent, or not whole."""
         self._segment(run.segment_bytes)
-        together = [outlet for outlet in outlets if outlet.segmented]
+        together, alone = list(outlets), []
+        if not self._all_segmented:
+            together = [outlet for outlet in outlets if outlet.segmented]
+            alone = [outlet for outlet in outlets if not outlet.segmented]
         refused = self.many.send([outlet.receivers[run.track] for outlet in together], run.data)
-        alone = [] if len(together) == len(outlets) else [outlet for outlet in outlets if not outlet.segmented]
         for at, error in refused:
             if error.errno in _UNSEGMENTABLE:
-                together[at].segmented = False
+                together[at].segmented = self._all_segmented = False
                 self._counters.udp_unsegmented += 1
                 alone.append(together[at])
             else:

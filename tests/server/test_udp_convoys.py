@@ -59,7 +59,7 @@ def test_who_gets_something_else_goes_on_alone() -> None:
     road.add("abc", frame(1, 30_000))
     assert road.add("ab", frame(2, 1_000)) == ""
     assert [road.convoys.queued_bytes(member) for member in "abcd"] == [21_000, 21_000, 20_000, 0]
-    assert [road.convoys.is_waiting(member) for member in "abcd"] == [True, True, True, False]
+    assert road.convoys.waiting_members == set("abc")
     road.go(1_000_000)
     road.go(2_000_000)
     road.go(3_000_000)
@@ -81,7 +81,7 @@ def test_who_loses_something_is_not_sent_the_rest_of_that_frame() -> None:
     assert road.sent["b"] == b"\1" * 10_000 + b"\2" * 1_000
     road.add("d", frame(1, 30_000), 100_000)
     road.go(100_000 + STEP_US, losing="d")
-    assert not road.convoys.is_waiting("d")
+    assert "d" not in road.convoys.waiting_members
 
 
 def test_one_that_is_gone_takes_nobody_along() -> None:

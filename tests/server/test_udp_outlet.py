@@ -120,6 +120,20 @@ def test_a_path_that_bears_no_segments_gets_packets(
     assert outlet.frames_lost == 0
 
 
+def test_the_others_get_segments_even_so(bench: Bench) -> None:
+    outlet, other = bench.open(), UdpReceiver()
+    way = bench.udp.open(("127.0.0.1", 1), ("127.0.0.1", 2), other.ports)
+    outlets, judges = [outlet, UdpOutlet(bench.udp, (way,))], [bench.judge, Judge()]
+    outlet.segmented = bench.udp._all_segmented = False
+    for number in range(2):
+        offer_datagrams(outlets, ts_datagrams(bench.source.frame(packets=30).data), False)
+        for receiver, judge in zip((bench.receiver, other), judges, strict=True):
+            receiver.watch(judge, (1, number))
+    other.close()
+    assert [each.segmented for each in outlets] == [False, True]
+    assert (bench.counters.udp_unsegmented, bench.counters.udp_frames_lost) == (0, 0)
+
+
 def test_a_kernel_without_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.udp_sockets.UDP_SEGMENT", 12345)  # unknown to every kernel
     old = Bench()
