@@ -2,10 +2,11 @@
 
 import sys
 
-from capture import worker
+from capture.worker import Worker
 from common import role
+from common.captures import OWN, SHARED
 
-_DESCRIPTION = "One source: reads it and publishes its samples to the muxer."
+_DESCRIPTION = "One source, or several files: reads it and publishes its samples to the muxer."
 _DEVICES = "framegate capture --devices [--json] lists the cameras of this machine instead."
 
 
@@ -17,13 +18,14 @@ def main(arguments: list[str]) -> int:
         return devices.main(arguments)
     parser = role.arguments("capture", _DESCRIPTION)
     parser.epilog = _DEVICES
-    parser.add_argument(
-        "--stream", required=True, metavar="NAME", help="the stream of [streams.NAME] in the settings"
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--stream", metavar="NAME", help="the stream of [streams.NAME] in the settings")
+    which.add_argument(
+        "--files", type=int, metavar="INDEX", help="instead: all files that this process has, of processes.files"
     )
     parsed = parser.parse_args(arguments)
-    return role.run(
-        "capture", f"capture-{parsed.stream}", parsed.config, lambda shell: worker.run_stream(shell, parsed.stream)
-    )
+    name = f"{OWN}{parsed.stream}" if parsed.files is None else f"{SHARED}{parsed.files}"
+    return role.run("capture", name, parsed.config, lambda shell: Worker(shell, name).run())
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ CLOCK_OFF_US_MAX = 1_000_000  # a time further from now is not of our clock
 class CameraSource:
     """See `capture.source.Source`."""
 
+    due_us = 0
+
     def __init__(
         self, spec: CameraSpec, settings: config.Stream, now_us: Callable[[], int] = clock.now_us
     ) -> None:

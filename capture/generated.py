@@ -31,6 +31,8 @@ _GRAIN_US = 100  # 9 ticks of 90 kHz
 class GeneratedSource:
     """See `capture.source.Source`. wall_us: µs since the epoch, local clock time is made of it."""
 
+    due_us = 0
+
     def __init__(
         self,
         spec: GeneratedSpec,

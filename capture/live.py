@@ -30,6 +30,8 @@ AHEAD_US_MAX = 30_000_000  # what is paced, and so far ahead, has jumped: HLS ha
 class LiveSource:
     """See `capture.source.Source`."""
 
+    due_us = 0
+
     def __init__(
         self, spec: UrlSpec | CommandSpec, settings: config.Stream, now_us: Callable[[], int] = clock.now_us
     ) -> None:

@@ -77,6 +77,10 @@ class MockSource:
     def notes(self) -> tuple[str, ...]:
         return self._notes
 
+    @property
+    def due_us(self) -> int:
+        return 0 if self._ready or not self._ahead else self._ahead[0][0] + self._held_us
+
     def open(self) -> None:
         reel = self._reel = FileReel(self._path)
         try:

@@ -22,6 +22,8 @@ _SUBSCRIBE = b"\x01"
 class ProgramSource:
     """See `capture.source.Source`. endpoint: where programs connect."""
 
+    due_us = 0
+
     def __init__(self, endpoint: str, now_us: Callable[[], int] = clock.now_us) -> None:
         self._endpoint = endpoint
         self._now_us = now_us

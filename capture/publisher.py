@@ -48,14 +48,14 @@ class Publisher:
         runtime_dir: the instance's; None is the default one. Raises SettingsError where none runs, or has no such
         stream.
         """
-        directory, settings = stream_of(stream, runtime_dir)
+        config, settings = stream_of(stream, runtime_dir)
         if not isinstance(parse(settings.source), ProgramSpec):
             raise SettingsError(
                 f"the stream {stream} is {without_secrets(settings.source)}: "
                 "only one with the source program: takes samples"
             )
         self._context: sockets.Context = zmq.Context()
-        self._outlet = Outlet(sockets.program_out(self._context, program_endpoint(directory, stream)))
+        self._outlet = Outlet(sockets.program_out(self._context, program_endpoint(config.runtime_dir, stream)))
         self._encode, self._fps = settings.encode, fps or settings.fps
         self._encoder: PictureEncoder | None = None
         self._sync_points: SyncPoints | None = None

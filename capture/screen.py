@@ -23,6 +23,8 @@ CLOSE_S = 1.0  # a picture later the thread has heard of it
 class ScreenSource:
     """See `capture.source.Source`."""
 
+    due_us = 0
+
     def __init__(
         self, spec: ScreenSpec, settings: config.Stream, now_us: Callable[[], int] = clock.now_us
     ) -> None:

@@ -164,6 +164,8 @@ class SoundTrack:
 class WithSound:
     """A source of pictures, and sound beside it. See `capture.source.Source`."""
 
+    due_us = 0
+
     def __init__(self, pictures: Source, device: str, codec: Codec, blocks: Blocks | None = None) -> None:
         self._pictures = pictures
         self._device = device

@@ -7,6 +7,8 @@ A `Source` is driven by one thread, the loop of `capture.worker`, which calls no
     read    again and again. Returns the next sample, or None where none came, after `timeout_s` at the
             latest, to some 20 ms; 0 does not wait. SourceError ends this life of the source. A live source
             that has been silent for its own stall limit raises it too: silence is never endless.
+    due_us  when `read` has something to do, µs, of a source that knows it, a file; read then, it does not wait.
+            0 of all others, and where that is now.
     close   once after a successful `open`; whatever happened, it frees everything and raises nothing.
 
 Samples come in decoding order of all tracks together, at about their decoding time: a live source as they
@@ -38,6 +40,10 @@ class Source(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of a source that does work: a track left out, a size not to be had."""
+
+    @property
+    def due_us(self) -> int:
+        """When to read it, if that is known; 0: now."""
 
     def open(self) -> None:
         """Take the device or file. Raises SourceError, SettingsError."""

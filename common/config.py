@@ -81,7 +81,8 @@ class Tls(Section, frozen=True):
 
 
 class Processes(Section, frozen=True):
-    """How many processes of each role run; 0 chooses by the machine's cores. Captures are one a stream.
+    """How many processes of each role run; 0 chooses by the machine's cores. Captures are one a stream, but for
+    the files (`mock:`) if `files` is not 0: so many processes share them.
 
     One that says nothing to the supervisor for `hung_after_ms` is killed and started again. A server that has been
     replaced lives until its viewers have gone, `drain_max_s` at the longest.
@@ -89,6 +90,7 @@ class Processes(Section, frozen=True):
 
     muxers: Count = 1
     servers: Count = 1
+    files: Count = 0
     hung_after_ms: Annotated[int, msgspec.Meta(ge=2000, le=3_600_000)] = 10_000  # it speaks once a second
     drain_max_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 3600
 

@@ -22,8 +22,13 @@ def _ipc(runtime_dir: str, file_name: str) -> str:
 
 
 def capture_endpoint(runtime_dir: str, stream: str) -> str:
-    """Where the capture of `stream` publishes its samples (XPUB)."""
+    """Where the capture process that `stream` has for itself publishes its samples (XPUB)."""
     return _ipc(runtime_dir, f"capture-{stream}")
+
+
+def files_endpoint(runtime_dir: str, process: str, stream: str) -> str:
+    """Likewise, of a capture process that several streams share."""
+    return _ipc(runtime_dir, f"{process}-{stream}")
 
 
 def program_endpoint(runtime_dir: str, stream: str) -> str:
@@ -46,9 +51,9 @@ def tunnel_path(runtime_dir: str, index: int) -> str:
     return _path(runtime_dir, f"server-{index}-tunnels")
 
 
-def muxer_of(stream: str, muxers: Sequence[str]) -> str:
-    """The one of `muxers`, by name, that owns `stream`: the same in every process and on every host.
+def owner_of(stream: str, processes: Sequence[str]) -> str:
+    """The one of `processes`, by name, that has `stream`: the same for whoever asks, on every host.
 
-    Rendezvous hashing: with one more muxer only the streams that the new one wins move.
+    Rendezvous hashing: with one more process only the streams that the new one wins move.
     """
-    return max(muxers, key=lambda name: hashlib.blake2b(f"{stream}\0{name}".encode()).digest())
+    return max(processes, key=lambda name: hashlib.blake2b(f"{stream}\0{name}".encode()).digest())

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import msgspec
+
 from common import config as settings
 from common.errors import SettingsError
 
@@ -18,8 +20,8 @@ def default_directory() -> Path:
     return Path("/run/framegate") if os.geteuid() == 0 else Path(f"/tmp/framegate-{os.geteuid()}")
 
 
-def stream_of(name: str, runtime_dir: str | Path | None) -> tuple[str, settings.Stream]:
-    """The directory of the running instance and the settings of its stream `name`.
+def stream_of(name: str, runtime_dir: str | Path | None) -> tuple[settings.Config, settings.Stream]:
+    """The settings of the running instance, and of its stream `name`.
 
     runtime_dir: where it lives; None for the default. Raises SettingsError where it does not run, or has no such
     stream.
@@ -42,4 +44,4 @@ def stream_of(name: str, runtime_dir: str | Path | None) -> tuple[str, settings.
         raise SettingsError(f"the framegate in {directory} has no stream {name}; it has: {known}")
     if stream.host != config.here:
         raise SettingsError(f"the source of the stream {name} is on the host {stream.host}: it is to be had there")
-    return str(directory), stream
+    return msgspec.structs.replace(config, runtime_dir=str(directory)), stream

@@ -10,7 +10,7 @@ What others need listens on tcp besides, and the one who wants something connect
     server ──▶ muxer      host.address : host.port + index  frames, requests
 
 So a capture or muxer knows nobody, and any number of servers may come and go. Which muxer has which stream
-all hosts find by the same names (`common.endpoints.muxer_of`). Messages are those of one host.
+all hosts find by the same names (`common.endpoints.owner_of`). Messages are those of one host.
 
 Every tcp line is encrypted by CURVE: who connects knows the public key of the host that listens, and is let in
 if its own is among those of `hosts` (`common.guard`). There is no tcp line without it.
@@ -18,8 +18,9 @@ if its own is among those of `hosts` (`common.guard`). There is no tcp line with
 
 import msgspec
 
+from common.captures import endpoint_of
 from common.config import Config, Host
-from common.endpoints import capture_endpoint, muxer_endpoint, muxer_of
+from common.endpoints import muxer_endpoint, owner_of
 
 
 class KeyPair(msgspec.Struct, frozen=True):
@@ -72,7 +73,7 @@ class Lines:
 
     def muxer_of(self, stream: str) -> str:
         """The name of the muxer that has the stream."""
-        return muxer_of(stream, self.muxers)
+        return owner_of(stream, self.muxers)
 
     def muxer(self, index: int) -> str:
         """The name of a muxer of this host."""
@@ -89,7 +90,7 @@ class Lines:
 
     def samples_out(self, stream: str) -> list[End]:
         """Where the capture of a stream of this host listens."""
-        ends: list[End] = [capture_endpoint(self._config.runtime_dir, stream)]
+        ends: list[End] = [endpoint_of(self._config, stream)]
         if muxes_elsewhere(self._config, self._config.here):
             ends.append(self._listening(self._config.streams[stream].port))
         return ends
@@ -99,7 +100,7 @@ class Lines:
         settings = self._config.streams[stream]
         if self.is_far(stream):
             return self._reaching(settings.host, settings.port)
-        return capture_endpoint(self._config.runtime_dir, stream)
+        return endpoint_of(self._config, stream)
 
     def frames_out(self, index: int) -> list[End]:
         """Where a muxer of this host listens."""

@@ -8,7 +8,7 @@ theirs on, the servers change over, and the old ones let go when the last viewer
 else muxers or servers go by is taken by starting them anew, one after the other: viewers survive a muxer's
 restart, and servers are replaced by new processes on the same ports, while the old ones drain.
 
-    1. captures and muxers that come are started, captures that changed restarted, the muxers told
+    1. captures and muxers that come are started, captures that changed restarted or told, the muxers told
     2. the servers are told
     3. captures and muxers that go are ended
     4. muxers whose settings changed are restarted one by one
@@ -19,7 +19,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from common.config import Config, Host
+from common.captures import OWN, processes_of, streams_of
+from common.config import Config, Host, Stream
 from common.errors import SettingsError
 
 # Held since the start.
@@ -100,17 +101,18 @@ def steps(
     processes: the role of each that is to live on so far, by name. draining: servers that only wait for their
     viewers to go. replaced: the servers that are to be replaced by new ones.
     """
-    captures = {f"capture-{name}" for name, stream in new.streams.items() if stream.host == new.here}
+    captures = processes_of(new)
     muxers = [f"muxer-{index}" for index in range(new.processes.muxers)]
     servers = sorted((name for name, role in processes.items() if role == "server"), key=_number)
     old_muxers = sorted((name for name, role in processes.items() if role == "muxer"), key=_number)
     staying = [name for name in old_muxers if name in muxers]
     come: list[Do] = [Add("muxer", name) for name in muxers if name not in processes]
     come += [Add("capture", name) for name in sorted(captures) if name not in processes]
-    come += [Restart(name) for name in sorted(captures) if name in processes and _capture_differs(old, new, name)]
+    there = [name for name in sorted(captures) if name in processes]
+    restarted = [name for name in there if _restarts(old, new, name)]
+    come += [Restart(name) for name in restarted]
     come += [Tell(name) for name in staying]
-    if old.log != new.log or old.hosts != new.hosts:
-        come += [Tell(name) for name in sorted(captures) if name in processes and Restart(name) not in come]
+    come += [Tell(name) for name in there if name not in restarted and _is_told(old, new, name)]
     told = [*servers, *draining]
     went = [name for name, role in processes.items() if role == "capture" and name not in captures]
     went += [name for name in old_muxers if name not in muxers]
@@ -134,7 +136,7 @@ def in_words(old: Config, new: Config, replaced: int) -> str:
         "changed": sum(old.streams[name] != new.streams[name] for name in both),
     }
     words = [f"{count} {'stream' if count == 1 else 'streams'} {what}" for what, count in counts.items() if count]
-    for role in ("muxers", "servers"):
+    for role in ("muxers", "servers", "files"):
         was, now = getattr(old.processes, role), getattr(new.processes, role)
         words += [f"{role} {was} to {now}"] if was != now else []
     if old.hosts != new.hosts:
@@ -188,13 +190,22 @@ def _own_lines(config: Config) -> Host | None:
     return msgspec.structs.replace(host, muxers=0, servers=0) if host is not None else None
 
 
-def _capture_differs(old: Config, new: Config, name: str) -> bool:
-    stream = name.removeprefix("capture-")
-    return (
-        old.streams.get(stream) != new.streams.get(stream)
-        or old.capture != new.capture
-        or old.limits.capture != new.limits.capture
-    )
+def _restarts(old: Config, new: Config, capture: str) -> bool:
+    """Whether it cannot go by the new settings as it runs."""
+    was, wanted = _captured(old, capture), _captured(new, capture)
+    if capture.startswith(OWN):
+        differ = was != wanted
+    else:  # it takes streams on and lets them go; only where it listens is for good
+        differ = any(was[name].port != wanted[name].port for name in was.keys() & wanted.keys())
+    return differ or old.capture != new.capture or old.limits.capture != new.limits.capture
+
+
+def _is_told(old: Config, new: Config, capture: str) -> bool:
+    return old.log != new.log or old.hosts != new.hosts or _captured(old, capture) != _captured(new, capture)
+
+
+def _captured(config: Config, process: str) -> dict[str, Stream]:
+    return {name: config.streams[name] for name in streams_of(config, process)}
 
 
 def _differ(old: Config, new: Config, without: Collection[str], role: str) -> bool:

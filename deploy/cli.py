@@ -128,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="server processes; auto: by the cores (default 1)",
     )
+    serve.add_argument(
+        "--files", type=int, metavar="N", help="processes that mock: files share (default 0: each has its own)"
+    )
     _add_runtime_dir(serve, "one instance's own directory")
     serve.set_defaults(run=_serve)
 
@@ -226,6 +229,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         "--http-port": ("http.port", arguments.http_port),
         "--muxers": ("processes.muxers", arguments.muxers),
         "--servers": ("processes.servers", arguments.servers),
+        "--files": ("processes.files", arguments.files),
         "--runtime-dir": ("runtime_dir", arguments.runtime_dir),
     }
     return supervisor.serve(lambda: settle(arguments.config, flags, arguments.sources), _say)

@@ -12,7 +12,8 @@ import msgspec
 
 from common import config as settings
 from common import logs
-from common.endpoints import capture_endpoint, control_endpoint, muxer_endpoint
+from common.captures import endpoint_of
+from common.endpoints import control_endpoint, muxer_endpoint
 from common.errors import EXIT_CRASH, EXIT_OK, EXIT_SETTINGS, SettingsError
 from common.messages import TEXT_MAX, Order, Outcome
 from deploy import changes
@@ -192,6 +193,6 @@ def waits_of(processes: settings.Processes) -> dict[str, int]:
 def check_endpoints(config: settings.Config) -> None:
     """Raises SettingsError where a socket's path would be too long."""
     for stream in config.streams:
-        capture_endpoint(config.runtime_dir, stream)
+        endpoint_of(config, stream)
     muxer_endpoint(config.runtime_dir, config.processes.muxers - 1)
     control_endpoint(config.runtime_dir)

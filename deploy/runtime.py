@@ -17,7 +17,7 @@ from common.instance import LOCK_FILE, SETTINGS_FILE
 
 NEW_SETTINGS_FILE = SETTINGS_FILE + ".new"
 _MADE = "made"  # in the lock file: the directory was made by framegate, whoever ends last removes it
-_SOCKETS = ("control", "capture-*", "muxer-*", "program-*", "server-*")
+_SOCKETS = ("control", "capture-*", "files-*", "muxer-*", "program-*", "server-*")
 _LOCK_TRIES_MAX = 10
 _PRIVATE_UMASK = 0o077
 

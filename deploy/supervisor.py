@@ -16,6 +16,7 @@ import zmq
 
 from common import config as settings
 from common import logs, sockets, wire
+from common.captures import process_of, processes_of
 from common.clock import now_us
 from common.endpoints import control_endpoint
 from common.errors import EXIT_CRASH, MessageError
@@ -51,16 +52,17 @@ _Say = Callable[[str], None]
 
 def command_line(name: str, settings_file: Path) -> tuple[str, list[str]]:
     """The role and the arguments of a process, the same in every life."""
-    role, _, which = name.partition("-")
-    return role, ["--config", str(settings_file), "--stream" if role == "capture" else "--index", which]
+    kind, _, which = name.partition("-")
+    role, option = {"capture": ("capture", "--stream"), "files": ("capture", "--files")}.get(
+        kind, (kind, "--index")
+    )
+    return role, ["--config", str(settings_file), option, which]
 
 
 def process_names(config: settings.Config) -> list[tuple[str, str]]:
     """The role and name of each process of an instance that starts."""
     muxers = [("muxer", f"muxer-{index}") for index in range(config.processes.muxers)]
-    captures = [
-        ("capture", f"capture-{name}") for name, stream in config.streams.items() if stream.host == config.here
-    ]
+    captures = [("capture", name) for name in processes_of(config)]
     return [*muxers, *captures, *(("server", f"server-{index}") for index in range(config.processes.servers))]
 
 
@@ -354,7 +356,7 @@ class Supervisor:
         return "\n".join([*lines, f"http://{host}:{http.port}/api/stats"]) + "\n"
 
     def _has_failed(self, stream: str) -> bool:
-        capture = self._policy.processes.get(f"capture-{stream}")
+        capture = self._policy.processes.get(process_of(self._config, stream))
         return capture is not None and capture.state is policies.State.FAILED
 
     # ---- figures -----------------------------------------------------------------------------------------
@@ -390,8 +392,8 @@ class Supervisor:
                 )
             )  # fmt: skip
         failed = {
-            stream: self._faults.get(f"capture-{stream}") or self._policy.processes[f"capture-{stream}"].reason
+            stream: self._faults.get(capture) or self._policy.processes[capture].reason
             for stream in self._config.streams
-            if self._has_failed(stream)
+            if self._has_failed(stream) and (capture := process_of(self._config, stream))
         }
         return merge(self._config, processes, self._reports, failed)

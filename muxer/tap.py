@@ -15,7 +15,7 @@ from types import TracebackType
 import zmq
 
 from common import clock, sockets, wire
-from common.endpoints import capture_endpoint
+from common.captures import endpoint_of
 from common.errors import MessageError
 from common.instance import stream_of
 from common.intake import Intake
@@ -131,5 +131,5 @@ def subscribe(stream: str, *, runtime_dir: str | Path | None = None, age_max_ms:
     runtime_dir: the instance's; None is the default one. age_max_ms: what is older when the program takes it is
     left out. Raises SettingsError where none runs, or has no such stream.
     """
-    directory, _ = stream_of(stream, runtime_dir)
-    return Tap(capture_endpoint(directory, stream), age_max_ms)
+    config, _ = stream_of(stream, runtime_dir)
+    return Tap(endpoint_of(config, stream), age_max_ms)

@@ -21,8 +21,8 @@ LINES_MAX = 400
 
 # Bytes, numbers and now_us in, values out. These must be; any other module whose docstring says Pure must be, too.
 PURE = {
-    "common": "adts annexb endpoints errors figures grid header_numbers intake leading messages passwords sample "
-    "source_spec sps wire",
+    "common": "adts annexb captures endpoints errors figures grid header_numbers intake leading messages "
+    "passwords sample source_spec sps wire",
     "capture": "camera_modes glyphs known_tracks policy recent source standby sync_points timeline",
     "muxer": "aac_format audio_formats carriage fanout h264_format h265_format jpeg_format mpegts "
     "nal_format native outputs packet_feed parameter_sets payload_format psi ring rtp "

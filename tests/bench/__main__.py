@@ -22,6 +22,7 @@ from tests.bench.targets import verdicts
 
 SERVERS: dict[str, Callable[[Path], Server]] = {
     "framegate": lambda _cache: framegate(),
+    "framegate-files": lambda _cache: framegate(files=1),
     "c": c_baseline,
     **peers.PEERS,
 }

@@ -17,6 +17,7 @@ from tests.bench.servers import Job, Server, Serving, Transport, UnavailableErro
 Row = Literal["load", "join", "age", "spliced", "streams", "scale"]
 ROWS: tuple[Row, ...] = ("load", "join", "age", "spliced", "streams", "scale")
 OWN_ROWS: tuple[Row, ...] = ("spliced", "streams", "scale")  # only framegate is asked for these
+SHARING = "framegate, shared files"  # of the row streams only
 AGED = ("framegate", "C")  # whose time stamps are this machine's clock
 
 STALL_S = 10.0  # of 4 Mbit/s: more than a send buffer of 4 MB, the kernel's largest by default, holds
@@ -142,6 +143,8 @@ class Run:
 
 def applies(case: Case, server: Server) -> bool:
     """Whether this server is asked for this line."""
+    if server.name == SHARING:
+        return case.row == "streams"
     if case.row in OWN_ROWS and server.name != "framegate":
         return False
     if case.row == "age" and server.name not in AGED:

@@ -176,8 +176,8 @@ def compiled(name: str, cache: Path) -> Path:
     return program
 
 
-def framegate() -> Server:
-    """framegate itself, one muxer, and one server process unless the job says more."""
+def framegate(files: int = 0) -> Server:
+    """framegate itself, one muxer, and one server process unless the job says more. files: processes.files."""
     program = Path(sys.executable).with_name("framegate")
     if not program.exists():
         raise UnavailableError("framegate is not installed beside this Python")
@@ -188,7 +188,7 @@ def framegate() -> Server:
         process = spawn(
             stack,
             [program, "serve", *sources, "--host", job.host, "--rtsp-port", "0", "--http-port", "0",
-             "--runtime-dir", job.work / "fg", "--servers", str(job.processes)],
+             "--runtime-dir", job.work / "fg", "--servers", str(job.processes), "--files", str(files)],
             log,
             job.server_cpus,
         )  # fmt: skip
@@ -206,7 +206,8 @@ def framegate() -> Server:
         many = "/cam%d" if job.streams > 1 else PATH
         return Serving(process, rtsp_port, http_port, many, f"{many}.ts", roles, stats)
 
-    return Server("framegate", version("framegate"), ("rtsp-tcp", "http", "rtsp-udp"), start, streams_max=500)
+    name = "framegate, shared files" if files else "framegate"
+    return Server(name, version("framegate"), ("rtsp-tcp", "http", "rtsp-udp"), start, streams_max=500)
 
 
 def c_baseline(cache: Path) -> Server:

@@ -192,6 +192,22 @@ def test_read_waits_no_longer_than_it_may() -> None:
     source.close()
 
 
+def test_read_when_it_is_due_it_never_waits() -> None:
+    clock = VirtualClock()
+    source = source_of(media_file("slow.mp4", audio=None, fps=2, pictures=4, b_pictures=0), clock)
+    source.open()
+    times = []
+    for _ in range(10):
+        clock.us = max(clock.us, source.due_us)
+        before = clock.us
+        sample = source.read(0)
+        assert sample is not None
+        assert clock.us - before <= 10
+        times.append(sample.order_us)
+    assert [round((later - first) / 1e4) for first, later in pairwise(times)] == [50] * 9
+    source.close()
+
+
 def test_after_a_stop_it_goes_on_from_where_it_stood() -> None:
     clock = VirtualClock()
     source = source_of(media_file("a.mp4", audio=None, b_pictures=0), clock)

@@ -136,6 +136,8 @@ def tone(block_samples: int) -> Iterator[Recorded]:
 class Pictures:
     """A camera that is always ready."""
 
+    due_us = 0
+
     def __init__(self) -> None:
         self.tracks: tuple[Track, ...] = ()
         self.notes = ("a note",)

@@ -11,7 +11,7 @@ from common.endpoints import (
     capture_endpoint,
     control_endpoint,
     muxer_endpoint,
-    muxer_of,
+    owner_of,
 )
 from common.errors import SettingsError
 
@@ -38,20 +38,20 @@ def test_a_path_too_long_for_a_socket_is_refused_with_the_way_out() -> None:
 @given(st.text("abc.-_019", min_size=1), st.lists(st.text("abc/-01", min_size=1), min_size=2, unique=True))
 def test_with_one_more_muxer_only_the_streams_it_wins_move(stream: str, muxers: list[str]) -> None:
     *others, new = muxers
-    before, after = muxer_of(stream, others), muxer_of(stream, muxers)
+    before, after = owner_of(stream, others), owner_of(stream, muxers)
     assert before in others
     assert after in (before, new)
 
 
 @given(st.text("abc.-_019", min_size=1), st.lists(st.text("abc/-01", min_size=1), min_size=1, unique=True))
 def test_the_order_of_the_muxers_does_not_matter(stream: str, muxers: list[str]) -> None:
-    assert muxer_of(stream, muxers) == muxer_of(stream, muxers[::-1])
+    assert owner_of(stream, muxers) == owner_of(stream, muxers[::-1])
 
 
 def test_streams_are_shared_out_evenly_and_the_same_for_ever() -> None:
     muxers = [f"muxer-{index}" for index in range(4)]
-    owners = [muxer_of(f"camera{index}", muxers) for index in range(400)]
+    owners = [owner_of(f"camera{index}", muxers) for index in range(400)]
     assert all(60 <= owners.count(muxer) <= 140 for muxer in muxers)
     # Fixed by the wire: processes of two versions must agree.
     names = ("test", "door", "yard", "camera0", "camera1")
-    assert [muxer_of(name, muxers) for name in names] == ["muxer-2", "muxer-1", "muxer-0", "muxer-2", "muxer-0"]
+    assert [owner_of(name, muxers) for name in names] == ["muxer-2", "muxer-1", "muxer-0", "muxer-2", "muxer-0"]

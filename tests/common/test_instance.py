@@ -13,8 +13,10 @@ from tests.support.published import pretend_instance
 
 def test_a_stream_of_a_running_instance(tmp_path: Path) -> None:
     pretend_instance(tmp_path, door="program:", test="test:")
-    assert stream_of("door", tmp_path) == (str(tmp_path), Stream("program:"))
-    assert stream_of("test", str(tmp_path)) == (str(tmp_path), Stream("test:"))
+    for where in (tmp_path, str(tmp_path)):
+        config, stream = stream_of("door", where)
+        assert (config.runtime_dir, stream) == (str(tmp_path), Stream("program:"))
+    assert stream_of("test", tmp_path)[1] == Stream("test:")
     with pytest.raises(SettingsError, match=re.escape(f"{tmp_path} has no stream yard; it has: door, test")):
         stream_of("yard", tmp_path)
 
@@ -35,7 +37,8 @@ def test_the_default_directory_is_looked_in(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "framegate").mkdir()
     pretend_instance(tmp_path / "framegate", door="test:")
-    assert stream_of("door", None) == (str(tmp_path / "framegate"), Stream("test:"))
+    config, stream = stream_of("door", None)
+    assert (config.runtime_dir, stream) == (str(tmp_path / "framegate"), Stream("test:"))
 
 
 @pytest.mark.parametrize("fault", ["no lock", "empty lock", "no settings", "dead", "no directory"])

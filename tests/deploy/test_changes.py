@@ -36,6 +36,43 @@ def test_a_stream_more_one_less_and_one_changed() -> None:
     assert in_words(OLD, new, 0) == "1 stream added, 1 stream removed, 1 stream changed"
 
 
+def test_a_process_that_files_share_is_told_and_goes_on() -> None:
+    processes = Processes(muxers=1, servers=1, files=1)
+    film = Stream(source="mock:film.mp4")
+    old = Config(streams={"a": film, "b": film, "c": Stream(source="camera:0")}, processes=processes)
+    present = {"muxer-0": "muxer", "files-0": "capture", "capture-c": "capture", "server-0": "server"}
+    tell = [Tell("muxer-0"), Tell("files-0")]
+
+    def first(new: Config) -> list[object]:
+        return list(steps(old, new, present, (), ())[0].do)
+
+    assert first(replace(old, streams={"a": film, "d": film, "c": Stream(source="camera:0")})) == tell
+    assert first(replace(old, streams={**old.streams, "b": replace(film, loop=False)})) == tell
+    assert first(replace(old, streams={**old.streams, "c": film})) == tell
+    assert first(replace(old, streams={**old.streams, "c": replace(film, source="camera:1")})) == [
+        Restart("capture-c"), Tell("muxer-0"),
+    ]  # fmt: skip
+    assert first(replace(old, streams={**old.streams, "b": replace(film, port=7000)}))[0] == Restart("files-0")
+    assert first(replace(old, capture=replace(old.capture, retry_ms=1)))[0] == Restart("capture-c")
+    assert Restart("files-0") in first(replace(old, capture=replace(old.capture, retry_ms=1)))
+
+
+def test_files_that_shared_get_processes_of_their_own_and_back() -> None:
+    film = Stream(source="mock:film.mp4")
+    own = Config(streams={"a": film, "b": film})
+    shared = replace(own, processes=Processes(files=1))
+    present = {"muxer-0": "muxer", "server-0": "server"}
+    assert steps(shared, own, {**present, "files-0": "capture"}, (), ()) == [
+        Step((Add("capture", "capture-a"), Add("capture", "capture-b"), Tell("muxer-0")), ("muxer-0",)),
+        Step((Tell("server-0"),), ("server-0",)),
+        Step((Retire("files-0"),)),
+    ]
+    back = steps(own, shared, {**present, "capture-a": "capture", "capture-b": "capture"}, (), ())
+    assert back[0].do == (Add("capture", "files-0"), Tell("muxer-0"))
+    assert back[-1].do == (Retire("capture-a"), Retire("capture-b"))
+    assert in_words(own, shared, 0) == "files 0 to 1"
+
+
 def test_more_muxers_take_over_before_anybody_lets_go() -> None:
     new = replace(OLD, processes=Processes(muxers=3, servers=2))
     assert way(new) == [

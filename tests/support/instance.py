@@ -27,6 +27,7 @@ from typing import IO, Any
 from tests.support.wait import until
 
 READY_WITHIN_S = 30.0  # an import of numpy and PyAV in five processes on two busy cores
+ORDER_WITHIN_S = 60
 STOP_WITHIN_S = 5.0  # promised: 3
 # On a busy machine a test's own viewers are late, and would rightly be given less: for tests of what else is lost.
 PATIENT = "[viewer]\nage_max_ms = 20000\n"
@@ -192,6 +193,18 @@ class Instance:
             until(lambda name=name: self.stream(name)["state"] == "live", within_s, f"{name} live")  # type: ignore[misc]
 
     # ---- what is done to it ------------------------------------------------------------------------------
+
+    def order(self, *words: str, code: int = 0) -> str:
+        """Give an order by the command; its one line."""
+        done = subprocess.run(
+            [command(), *words, "--runtime-dir", str(self.runtime_dir)],
+            capture_output=True, text=True, timeout=ORDER_WITHIN_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr + done.stdout
+        said = done.stderr if code else done.stdout
+        assert said.startswith("framegate: ")
+        assert said.count("\n") == 1
+        return said.removeprefix("framegate: ").strip()
 
     def kill(self, role: str, index: int = 0) -> int:
         """kill -9 one process; returns the pid that it had."""

@@ -2,30 +2,14 @@
 
 import signal
 import socket
-import subprocess
 import threading
 from typing import Self
 
 from tests.support import judge
 from tests.support.check_picture import CheckClip
-from tests.support.instance import Instance, command
+from tests.support.instance import Instance
 from tests.support.viewers import HttpViewer, RtspViewer
 from tests.support.wait import until
-
-ORDER_WITHIN_S = 60
-
-
-def order(instance: Instance, *words: str, code: int = 0) -> str:
-    """Give an order by the command; its one line."""
-    done = subprocess.run(
-        [command(), *words, "--runtime-dir", str(instance.runtime_dir)],
-        capture_output=True, text=True, timeout=ORDER_WITHIN_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr + done.stdout
-    said = done.stderr if code else done.stdout
-    assert said.startswith("framegate: ")
-    assert said.count("\n") == 1
-    return said.removeprefix("framegate: ").strip()
 
 
 def settings(**streams: str) -> str:
@@ -76,7 +60,7 @@ def test_streams_come_and_go_and_the_others_see_nothing(clip: CheckClip) -> None
             for viewer in (rtsp, http, gone):
                 viewer.wait_bytes(100_000)
             instance.settings_file.write_text(settings(stays=source, turns="test:size=160x128", comes=source))
-            said = order(instance, "reload")
+            said = instance.order("reload")
             assert said == "1 stream added, 1 stream removed, 1 stream changed"
             until(lambda: gone.error is not None, 5, "the end of what was removed")
             assert isinstance(gone.error, EOFError)
@@ -107,7 +91,7 @@ def check_bad_settings_change_nothing(instance: Instance, before: dict[str, int]
         ("x" + good, "not TOML"),
     ):
         instance.settings_file.write_text(text)
-        said = order(instance, "reload", code=78)
+        said = instance.order("reload", code=78)
         assert said.startswith("nothing has changed: ")
         assert fault in said
     instance.settings_file.write_text(good)
@@ -125,7 +109,7 @@ def test_servers_are_replaced_one_by_one_and_nobody_is_refused(clip: CheckClip) 
             for viewer in (rtsp, http):
                 viewer.wait_bytes(100_000)
             with Knocker(instance.rtsp("cam")) as knocker:
-                assert order(instance, "reload", "--servers") == "2 servers replaced"
+                assert instance.order("reload", "--servers") == "2 servers replaced"
                 until(lambda: knocker.answered > 50, 20, "many who knock")
             assert knocker.faults == []
             new = {process["name"]: process["state"] for process in instance.processes("server")}
@@ -143,7 +127,7 @@ def test_servers_are_replaced_one_by_one_and_nobody_is_refused(clip: CheckClip) 
         with RtspViewer(instance.rtsp("cam")) as rtsp:
             rtsp.wait_bytes(100_000)
             muxer = pids(instance)["muxer-0"]
-            assert order(instance, "reload") == "2 servers replaced"
+            assert instance.order("reload") == "2 servers replaced"
             assert pids(instance)["muxer-0"] != muxer  # it goes by that too
             rtsp.wait_bytes(300_000)
         judge.check_survivor(rtsp, clip)
@@ -161,7 +145,7 @@ def test_settings_that_a_server_cannot_work_with_are_taken_back(clip: CheckClip)
             viewer.wait_bytes(50_000)
             text = base + settings(more="test:") + f"[rtsp]\nudp_port = {port - 2}\n"  # server-1 takes the next
             instance.settings_file.write_text(text)
-            said = order(instance, "reload", code=1)
+            said = instance.order("reload", code=1)
             assert said.startswith("server-1: its settings are wrong")
             assert said.endswith("The settings before hold again")
             until(
@@ -172,7 +156,7 @@ def test_settings_that_a_server_cannot_work_with_are_taken_back(clip: CheckClip)
             assert [stream["name"] for stream in instance.stats()["streams"]] == ["cam"]
             viewer.wait_bytes(100_000)
             instance.settings_file.write_text(base)
-            assert order(instance, "reload") == "nothing has changed"
+            assert instance.order("reload") == "nothing has changed"
         judge.check_survivor(viewer, clip)
 
 
@@ -186,21 +170,21 @@ def test_muxers_and_servers_come_and_go_under_viewers(clip: CheckClip) -> None:
                 viewer.__enter__()
                 viewer.wait_bytes(50_000)
             for count, change in ((4, "muxers 1 to 4"), (1, "muxers 4 to 1")):
-                assert order(instance, "scale", "muxers", str(count)) == change
+                assert instance.order("scale", "muxers", str(count)) == change
                 assert len(instance.processes("muxer")) == count
                 for viewer in viewers:
                     viewer.wait_bytes(60_000, 20)
-            assert order(instance, "scale", "servers", "3") == "servers 1 to 3"
+            assert instance.order("scale", "servers", "3") == "servers 1 to 3"
             assert [process["state"] for process in instance.processes("server")] == ["up"] * 3
-            assert order(instance, "reload") == "nothing has changed"  # what was scaled stays so
-            assert order(instance, "scale", "servers", "1") == "servers 3 to 1"
+            assert instance.order("reload") == "nothing has changed"  # what was scaled stays so
+            assert instance.order("scale", "servers", "1") == "servers 3 to 1"
             until(lambda: len(instance.processes("server")) == 1, 15, "the end of those that nobody watched")
             for viewer in viewers:
                 viewer.wait_bytes(50_000)
         finally:
             for viewer in viewers:
                 viewer.stop()
-        assert "64 can be had" in order(instance, "scale", "servers", "65", code=78)
+        assert "64 can be had" in instance.order("scale", "servers", "65", code=78)
         assert not instance.log_lines("process_died")
     for viewer in viewers:
         judge.check_survivor(viewer, clip)
