@@ -42,7 +42,7 @@ class Standby:
 
     def away(self, since: str, now_us: int) -> None:
         """The source has failed; it may have done so before."""
-        if self._due_us is None and self._enabled and any(not track.audio for track in self.tracks):
+        if self._due_us is None and any(not track.audio for track in self.tracks):
             self.since = since
             self._due_us = now_us + AFTER_US
 
@@ -59,6 +59,8 @@ class Standby:
 
     def passed(self, tracks: tuple[Track, ...], sample: Sample, now_us: int) -> Sample | None:
         """A sample of the source, which is there, with the times that it is to have; None: it is left out."""
+        if not self._enabled:
+            return sample
         self.tracks = tracks
         self._due_us = None
         late_us = now_us - sample.order_us

@@ -14,8 +14,14 @@ CONFIG_BYTES_MAX = 4096  # parameter sets of HEVC with extensions are some 200 b
 TIME_US_MAX = 1 << 62
 
 
+_VIDEO = frozenset({"h264", "h265", "mjpeg"})
+
+
 class Codec(StrEnum):
-    """Every codec that can be named. What each payload can carry is the payload's to say."""
+    """Every codec that can be named. What each payload can carry is the payload's to say.
+
+    audio: whether it is one of sound; read for each sample in every process, so it is worked out once.
+    """
 
     H264 = "h264"
     H265 = "h265"
@@ -29,10 +35,8 @@ class Codec(StrEnum):
     PCMA = "pcma"
     L16 = "l16"
 
-    @property
-    def audio(self) -> bool:
-        """Whether this is an audio codec."""
-        return self not in VIDEO_CODECS
+    def __init__(self, name: str) -> None:
+        self.audio = name not in _VIDEO
 
 
 class Payload(StrEnum):
@@ -47,7 +51,6 @@ class Payload(StrEnum):
 
 
 TRACKS_MAX = 2  # of a stream: one of video, one of audio
-VIDEO_CODECS = frozenset({Codec.H264, Codec.H265, Codec.MJPEG})
 
 
 class Track(msgspec.Struct, frozen=True, array_like=True):
