@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.bench.media import FPS, Clip
-from tests.bench.servers import Job, Server, Serving, Transport, UnavailableError
+from tests.bench.servers import OURS, SHARING, Job, Server, Serving, Transport, UnavailableError
 
 Row = Literal["load", "join", "age", "spliced", "streams", "scale"]
 ROWS: tuple[Row, ...] = ("load", "join", "age", "spliced", "streams", "scale")
 OWN_ROWS: tuple[Row, ...] = ("spliced", "streams", "scale")  # only framegate is asked for these
-SHARING = "framegate, shared files"  # of the row streams only
 AGED = ("framegate", "C")  # whose time stamps are this machine's clock
 
 STALL_S = 10.0  # of 4 Mbit/s: more than a send buffer of 4 MB, the kernel's largest by default, holds
@@ -145,7 +144,7 @@ def applies(case: Case, server: Server) -> bool:
     """Whether this server is asked for this line."""
     if server.name == SHARING:
         return case.row == "streams"
-    if case.row in OWN_ROWS and server.name != "framegate":
+    if case.row in OWN_ROWS and server.name != OURS:
         return False
     if case.row == "age" and server.name not in AGED:
         return False

@@ -30,6 +30,7 @@ HERE = Path(__file__).parent
 START_S = 90.0  # of fifty captures on a busy machine
 STOP_S = 5.0
 PATH = "/cam0"
+OURS, SHARING = "framegate", "framegate, shared files"  # the latter in the row streams only
 
 
 class UnavailableError(Exception):
@@ -206,8 +207,9 @@ def framegate(files: int = 0) -> Server:
         many = "/cam%d" if job.streams > 1 else PATH
         return Serving(process, rtsp_port, http_port, many, f"{many}.ts", roles, stats)
 
-    name = "framegate, shared files" if files else "framegate"
-    return Server(name, version("framegate"), ("rtsp-tcp", "http", "rtsp-udp"), start, streams_max=500)
+    return Server(
+        SHARING if files else OURS, version("framegate"), ("rtsp-tcp", "http", "rtsp-udp"), start, streams_max=500
+    )
 
 
 def c_baseline(cache: Path) -> Server:
