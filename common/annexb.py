@@ -7,8 +7,7 @@ units before the first slice, so that the bulk of a picture is never looked at.
 `codec` is Codec.H264 or Codec.H265 everywhere. Hostile bytes give a harmless answer or MediaError.
 """
 
-from typing import NamedTuple
-
+import msgspec
 import numpy as np
 
 from common.errors import MediaError
@@ -56,7 +55,7 @@ SLICE_STARTS = {
 }
 
 
-class Unit(NamedTuple):
+class Unit(msgspec.Struct, frozen=True, gc=False):
     """One NAL unit: its nal_unit_type, and where it stands, without start code: data[start:end]."""
 
     kind: int

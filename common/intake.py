@@ -2,7 +2,7 @@
 
 from common.leading import LeadingPictures
 from common.messages import Announce, SampleMessage, SourceState
-from common.sample import Sample, Track
+from common.sample import Codec, Sample, Track
 
 REPEATED_US_MAX = 20_000_000  # a repeated sample older than this is of another host, with a clock of its own
 KEY_FRAME_INTERVAL_US = 1_000_000  # a request at most this often: one slow viewer must not make everybody pay
@@ -18,6 +18,8 @@ class Intake:
     def __init__(self) -> None:
         self.epoch = 0
         self.tracks: tuple[Track, ...] = ()
+        self._codecs: frozenset[Codec] = frozenset()  # of the tracks
+        self._has_video = False
         self.samples_in = self.samples_used = 0
         self.samples_lost = self.samples_missed = 0
         self.samples_unannounced = self.samples_known = self.samples_awaiting_sync = 0
@@ -52,6 +54,8 @@ class Intake:
             self._awaits_sync = True
         if message.tracks != self.tracks:
             self.tracks = message.tracks
+            self._codecs = frozenset(track.codec for track in self.tracks)
+            self._has_video = any(not track.audio for track in self.tracks)
             self._awaits_sync = True
 
     def source_state(self, message: SourceState) -> None:
@@ -62,7 +66,7 @@ class Intake:
     def sample(self, message: SampleMessage, data: bytes | memoryview) -> Sample | None:
         """The sample, if it is of use: its tracks are known and nothing that it needs was lost."""
         self.samples_in += 1
-        if message.epoch != self.epoch or not any(track.codec is message.codec for track in self.tracks):
+        if message.epoch != self.epoch or message.codec not in self._codecs:
             self.samples_unannounced += 1
             return None
         if self._sequence is not None and message.sequence != self._sequence:
@@ -78,8 +82,7 @@ class Intake:
         if self.state != "slate":
             self.state = "live"
         audio = message.codec.audio
-        has_video = any(not track.audio for track in self.tracks)
-        if message.sync and audio is not has_video:
+        if message.sync and audio is not self._has_video:
             self._leading_unwanted = self._awaits_sync
             self._awaits_sync = False
         sample = Sample(data, message.time_us, message.codec, message.sync, message.decode_time_us)

@@ -9,7 +9,7 @@ they check types again, and say by an exception that nothing is there, which is 
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+from typing import Any
 
 import zmq
 from zmq import zmq_poll
@@ -45,7 +45,7 @@ Socket = zmq.Socket[bytes]
 
 def readable(sockets: Iterable[Socket]) -> list[Socket]:
     """Those of the sockets to which a message has come; to ask of all at once costs half."""
-    ready = cast("list[tuple[Socket, int]]", zmq_poll([(socket, _POLLIN) for socket in sockets], 0))
+    ready: list[tuple[Any, int]] = zmq_poll([(socket, _POLLIN) for socket in sockets], 0)
     return [socket for socket, _ in ready]
 
 
@@ -54,9 +54,12 @@ def receive(socket: Socket) -> list[bytes] | None:
     return take(socket) if zmq_poll([(socket, _POLLIN)], 0) else None
 
 
-def take(socket: Socket) -> list[bytes]:
-    """The parts of the next message, which has come. Raises zmq.Again where none has."""
-    part = socket.recv(_NOW, copy=False)  # a Frame knows whether there is more
+def take(socket: Socket) -> list[bytes] | None:
+    """As `receive`, for a socket to which a message has come, as a rule: then it costs less, else more."""
+    try:
+        part = socket.recv(_NOW, copy=False)  # a Frame knows whether there is more
+    except zmq.Again:
+        return None
     parts = [part.bytes]
     while part.more:
         part = socket.recv(_NOW, copy=False)

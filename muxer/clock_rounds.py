@@ -39,15 +39,18 @@ class ClockRounds:
             if due_us is None:
                 heapq.heappop(self._heap)
                 self._noted.discard(stream)
-            elif due_us > noted_us:
+                continue
+            if due_us > noted_us:
                 heapq.heapreplace(self._heap, (due_us, stream))
-            else:
-                return noted_us
+            if self._heap[0][1] == stream:
+                return self._heap[0][0]
         return None
 
     def due(self, now_us: int) -> Iterator[str]:
         """The streams that want one now; each is not looked at again within LOOK_US_MIN."""
-        while (due_us := self.due_us) is not None and due_us <= now_us:
-            _, stream = self._heap[0]
-            heapq.heapreplace(self._heap, (now_us + LOOK_US_MIN, stream))
-            yield stream
+        while self._heap and self._heap[0][0] <= now_us:
+            due_us = self.due_us
+            if due_us is not None and due_us <= now_us:
+                _, stream = self._heap[0]
+                heapq.heapreplace(self._heap, (now_us + LOOK_US_MIN, stream))
+                yield stream

@@ -6,7 +6,7 @@ says what it is sent. A session's gate and cursor move as told by `ReadStart` an
 `common.messages` for the protocol.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -164,12 +164,12 @@ class Fanout:
 
     def parcels(self) -> list[Parcel]:
         """What to send now, oldest frame first for each server. Say `refused` for each that could not be sent."""
-        head = self._stream.ring.head
+        first, head = self._stream.ring.first, self._stream.ring.head
         self._turn += 1
         parcels: list[Parcel] = []
-        for identity, server in list(self._servers.items()):
+        for identity, server in self._servers.items():
             by_number: dict[int, Parcel] = {}
-            if self._live_from < self._stream.ring.first:  # this process stood still: frames are gone unsent
+            if self._live_from < first:  # this process stood still: frames are gone unsent
                 self._park(server, self._live_from)
             if server.live:
                 for number in range(self._live_from, head):
@@ -177,12 +177,12 @@ class Fanout:
             for ticket in list(server.waiting):
                 self._flush_waiting(identity, server, server.readers[ticket], by_number)
             # With the first frame, whoever it is for: the next may be for all that the server takes to be live.
-            if server.unparked and (by_number or head > max(self._live_from, self._stream.ring.first)):
-                first = min(by_number, default=head - 1)
-                by_number.setdefault(first, Parcel(identity, first)).parked.extend(server.unparked)
+            if server.unparked and (by_number or head > max(self._live_from, first)):
+                told = min(by_number, default=head - 1)
+                by_number.setdefault(told, Parcel(identity, told)).parked.extend(server.unparked)
                 server.unparked.clear()
             for number in sorted(by_number):
-                parcels.extend(_split(by_number[number]))
+                parcels += _split(by_number[number])
         self._live_from = head
         return parcels
 
@@ -251,16 +251,20 @@ class Fanout:
             session.queue.restart(self._clock())
 
 
-def _split(parcel: Parcel) -> Iterator[Parcel]:
+def _split(parcel: Parcel) -> list[Parcel]:
     """The parcel as messages of at most TICKETS_MAX tickets each."""
     tickets, live, parked = parcel.tickets, parcel.live, parcel.parked
-    if max(len(tickets), len(live), len(parked)) <= TICKETS_MAX:
-        yield parcel
-        return
-    for i in range(0, max(len(tickets), len(live), len(parked)), TICKETS_MAX):
+    most = max(len(tickets), len(live), len(parked))
+    if most <= TICKETS_MAX:
+        return [parcel]
+    parts = []
+    for i in range(0, most, TICKETS_MAX):
         part = slice(i, i + TICKETS_MAX)
         left_out = {ticket: parcel.left_out[ticket] for ticket in tickets[part] if ticket in parcel.left_out}
-        yield Parcel(
-            parcel.server, parcel.number, parcel.to_live and i == 0,
-            tickets[part], live[part], parked[part], left_out,
+        parts.append(
+            Parcel(
+                parcel.server, parcel.number, parcel.to_live and i == 0,
+                tickets[part], live[part], parked[part], left_out,
+            )
         )  # fmt: skip
+    return parts

@@ -15,6 +15,7 @@ from common.messages import TEXT_MAX, FrameMessage
 from common.sample import Payload, Sample, Track
 from common.wire import Buffer
 from muxer.fanout import Fanout, Parcel
+from muxer.mpegts import NEVER_US
 from muxer.ring import Origin
 from muxer.stream import Stream
 
@@ -135,9 +136,9 @@ class Outputs:
 
     @property
     def next_tick_us(self) -> int | None:
-        """When `tick` may next have something to do; None before the tracks are known."""
-        due = (output.stream.next_tick_us for output in self.by_payload.values())
-        return min((due_us for due_us in due if due_us is not None), default=None)
+        """When `tick` may next have something to do; None: not as things stand."""
+        due_us = min([output.stream.next_tick_us for output in self.by_payload.values()])
+        return None if due_us == NEVER_US else due_us
 
     def get(self, payload: Payload, now_us: int) -> Output:
         """That of a payload, which is made if there is none."""

@@ -16,9 +16,10 @@ class ParameterSets:
     def learn(self, data: bytes | memoryview, units: list[Unit]) -> None:
         """Remember those among `units` of an access unit `data`."""
         found: dict[int, bytes] = {}
-        for kind, start, end in units:
-            if kind in self.kinds and end - start <= CONFIG_BYTES_MAX:
-                found[kind] = found.get(kind, b"") + annexb.LONG_START_CODE + bytes(data[start:end])
+        for unit in units:
+            if unit.kind in self.kinds and unit.end - unit.start <= CONFIG_BYTES_MAX:
+                content = bytes(data[unit.start : unit.end])
+                found[unit.kind] = found.get(unit.kind, b"") + annexb.LONG_START_CODE + content
         for kind, sets in found.items():
             if len(sets) <= CONFIG_BYTES_MAX:
                 self._sets[kind] = sets

@@ -34,6 +34,7 @@ from muxer.pace import Pace
 RING_BYTES_MAX = 64 << 20
 RING_FRAMES_MAX = 8192
 START_AGE_MAX_US = 15_000_000  # a sync point older than this belongs to a source that stood still
+_VIDEO, _AUDIO = FrameKind.VIDEO, FrameKind.AUDIO  # Python 3.11 is slow to look a member of an enum up
 
 
 Origin = tuple[int, int]
@@ -92,12 +93,13 @@ class Ring:
         frame = entry.frame
         self._entries.append(entry)
         self._bytes += len(frame.data)
-        if frame.kind is FrameKind.VIDEO and not self.has_video:
+        is_picture = frame.kind is _VIDEO
+        if is_picture and not self.has_video:
             self.has_video = True
             self.newest_sync = None  # it was an audio frame
         if self.starts_here(frame):
             self.newest_sync = number
-        if frame.kind is FrameKind.VIDEO and entry.sample is not None:
+        if is_picture and entry.sample is not None:
             if self._leading.leads(entry.sample):
                 entry.leads = self.led
             else:
@@ -107,7 +109,7 @@ class Ring:
 
     def starts_here(self, frame: Frame) -> bool:
         """Whether a viewer can start, or go on after a splice, with this frame."""
-        return frame.sync and frame.kind is (FrameKind.VIDEO if self.has_video else FrameKind.AUDIO)
+        return frame.sync and frame.kind is (_VIDEO if self.has_video else _AUDIO)
 
     def start(self, now_us: int) -> int:
         """The number that a new viewer starts from: the newest sync point, or the head."""
@@ -126,9 +128,7 @@ class Ring:
         entries = self._entries
         while len(entries) > 1:
             over = self._bytes > RING_BYTES_MAX or len(entries) > RING_FRAMES_MAX
-            start = self.newest_sync is not None and self.first >= self.newest_sync
-            young = now_us - entries[0].arrived_us <= self._age_max_us
-            if not over and (start or young):
+            if not over and (self.first == self.newest_sync or now_us - entries[0].arrived_us <= self._age_max_us):
                 return
             self.trimmed += over
             if self.first == self.newest_sync:
@@ -296,10 +296,10 @@ class DropQueue:
 
     def _wanted(self, frame: Frame) -> bool:
         if self._state is _State.OPEN:
-            return not (self._thin and frame.disposable and frame.kind is FrameKind.VIDEO)
+            return not (self._thin and frame.disposable and frame.kind is _VIDEO)
         if self._ring.starts_here(frame) and self.position >= self._video_from:
             return True
-        return self._state is _State.SPLICE and frame.kind is not FrameKind.VIDEO
+        return self._state is _State.SPLICE and frame.kind is not _VIDEO
 
     def _splice(self, video_from: int, now_us: int | None, reason: Drop) -> None:
         """Leave out video before `video_from`; now_us: when the viewer's own slowness is why, else None."""
@@ -353,7 +353,7 @@ class DropQueue:
         for n in range(number, ring.head):
             frame = ring[n].frame
             is_open = is_open or (n >= self._video_from and ring.starts_here(frame))
-            queued += n >= self._since_number and (is_open or frame.kind is not FrameKind.VIDEO)
+            queued += n >= self._since_number and (is_open or frame.kind is not _VIDEO)
         return queued
 
 

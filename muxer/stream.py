@@ -13,6 +13,7 @@ from muxer.sheet import Sheets
 MEASURE_US = 2_000_000  # rates are measured over this long
 MEASURE_US_MIN = 500_000  # over less than this they would be noise
 MEASURED_MAX = 4096  # frames
+_VIDEO = FrameKind.VIDEO  # Python 3.11 is slow to look a member of an enum up
 RTP_OVER_IP_BYTES = 24  # what a packet has over UDP that it has not in a `$` frame: IP, UDP, less `$`
 
 
@@ -81,8 +82,7 @@ class Stream:
             self.announce((Track(sample.codec),))
             assert self._muxer is not None
         frame = self._muxer.write(sample, now_us)
-        is_picture = frame.kind is FrameKind.VIDEO
-        self._measured.append((now_us, len(frame.data), is_picture, frame.track, frame.packets))
+        self._measured.append((now_us, len(frame.data), frame.kind is _VIDEO, frame.track, frame.packets))
         self._origin = origin
         number = self.ring.append(Entry(frame, sample, now_us, origin))
         if self.ring.newest_sync == number:
@@ -92,11 +92,9 @@ class Stream:
         return number
 
     @property
-    def next_tick_us(self) -> int | None:
-        """When `tick` has something to do, unless a sample comes before, µs; None if it has not."""
-        if self._muxer is None or self._muxer.next_tick_us == NEVER_US:
-            return None
-        return self._muxer.next_tick_us
+    def next_tick_us(self) -> int:
+        """When `tick` has something to do, unless a sample comes before, µs; NEVER_US if it has not."""
+        return NEVER_US if self._muxer is None else self._muxer.next_tick_us
 
     def tick(self, now_us: int) -> bool:
         """Add a CLOCK frame if one is due; returns whether one was."""

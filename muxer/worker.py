@@ -162,15 +162,19 @@ class Worker:
         for _ in range(TURN_MESSAGES_MAX):
             if not self._readable:
                 return
-            asked = {self._sources[name].socket: self._sources[name] for name in self._readable}
+            sources = [self._sources[name] for name in self._readable]
             self._readable = {}
-            for socket in sockets.readable(asked):
-                self._readable[asked[socket].name] = None  # there may be more
-                self._receive_sample(asked[socket])
+            for source in sources:
+                self._receive_sample(source)
+            more = set(sockets.readable([source.socket for source in sources]))
+            self._readable |= {source.name: None for source in sources if source.socket in more}
 
     def _receive_sample(self, source: Source) -> None:
+        frames = sockets.take(source.socket)
+        if frames is None:
+            return
         try:
-            message, media = wire.decode(sockets.take(source.socket))
+            message, media = wire.decode(frames)
             self._take(source, message, media)
         except MessageError as error:
             self._refusals.note(f"capture-{source.name}", error)
@@ -180,18 +184,7 @@ class Worker:
     def _take(self, source: Source, message: Message, media: wire.Buffer) -> None:
         match message:
             case SampleMessage():
-                sample = source.intake.sample(message, bytes(media))
-                if sample is not None and source.intake.state == "live":
-                    source.heard_us = now_us()
-                if sample is not None:
-                    at_us = source.arrival_us(message, sample, now_us())
-                    for error in source.outputs.write(sample, at_us, (message.epoch, message.sequence)):
-                        self._counters["samples_refused"] += 1
-                        self._note_error(source, error)
-                    if not message.repeated:  # more of them may come, which were before now
-                        self._clocks.note(source.name)
-                    self._touched[source.name] = None
-                    self._counters["samples_in"] += 1
+                self._take_sample(source, message, bytes(media))
             case Announce():
                 source.intake.announce(message)
                 for server, ticket, reason in source.outputs.announce(message.tracks):
@@ -207,6 +200,22 @@ class Worker:
                     self._answer_describes(source)
             case _:
                 raise MessageError(f"{type(message).__name__} from a capture")
+
+    def _take_sample(self, source: Source, message: SampleMessage, data: bytes) -> None:
+        sample = source.intake.sample(message, data)
+        if sample is None:
+            return
+        now = now_us()
+        if source.intake.state == "live":
+            source.heard_us = now
+        at_us = source.arrival_us(message, sample, now)
+        for error in source.outputs.write(sample, at_us, (message.epoch, message.sequence)):
+            self._counters["samples_refused"] += 1
+            self._note_error(source, error)
+        if not message.repeated:  # more of them may come, which were before now
+            self._clocks.note(source.name)
+        self._touched[source.name] = None
+        self._counters["samples_in"] += 1
 
     def _note_error(self, source: Source, reason: str) -> None:
         if reason and source.intake.reason != reason:
