@@ -1,6 +1,6 @@
 """The bytes of one frame in every form that its viewers need, each made once and only when needed. Pure."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from common import grid, rtp_rows
@@ -15,7 +15,7 @@ from server.datagrams import Datagrams, native_datagrams, ts_datagrams
 _CLOCK = slice(INTERLEAVE_BYTES + 4, INTERLEAVE_BYTES + 8)  # of an RTP header behind its `$`
 
 
-class Framing(Enum):
+class Framing(StrEnum):
     """What stands around the payload."""
 
     INTERLEAVED = "rtsp-tcp"  # RTP in `$` frames

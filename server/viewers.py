@@ -198,6 +198,8 @@ class Viewer:
         last = self.last
         if last is None:
             return ()
+        if not self.offset.rtp:
+            return last.ssrcs
         own = (self.offset.of(track).ssrc for track in range(len(last.ssrcs)))
         return tuple(theirs if ours is None else ours for ours, theirs in zip(own, last.ssrcs, strict=True))
 
