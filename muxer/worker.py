@@ -38,7 +38,6 @@ from common.refusals import Refusals
 from common.role import Role
 from common.sample import Payload
 from muxer.clock_rounds import ClockRounds
-from muxer.fanout import Parcel
 from muxer.outputs import Output, Outputs
 from muxer.sheet import Sheets
 from muxer.sources import Source, new_output
@@ -321,17 +320,13 @@ class Worker:
     def _send_frames(self, output: Output) -> None:
         full: set[bytes] = set()
         for parcel in output.fanout.parcels():
-            if parcel.server in full or not self._send_frame(output, parcel):
+            message, data = output.message(parcel)
+            if parcel.server not in full and self._send(parcel.server, message, data):
+                self._counters["frames_out"] += 1
+                self._counters["bytes_out"] += len(data)
+            else:
                 full.add(parcel.server)
                 output.fanout.refused(parcel)
-
-    def _send_frame(self, output: Output, parcel: Parcel) -> bool:
-        message, data = output.message(parcel)
-        if not self._send(parcel.server, message, data):
-            return False
-        self._counters["frames_out"] += 1
-        self._counters["bytes_out"] += len(data)
-        return True
 
     def _send(self, identity: bytes, message: Message, media: wire.Buffer | None = None) -> bool:
         try:
