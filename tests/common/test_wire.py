@@ -44,6 +44,12 @@ def test_media_belongs_to_samples_and_frames_only() -> None:
         encode(SAMPLE)
 
 
+def test_a_message_that_cannot_be_sent_leaves_nothing_of_itself_in_the_next() -> None:
+    with pytest.raises(TypeError):
+        encode(FiguresRequest(1 << 64))
+    assert decode(encode(FiguresRequest(7, True)))[0] == FiguresRequest(7, True)
+
+
 @given(WITHOUT_MEDIA | WITH_MEDIA, st.integers(0, 3))
 def test_another_number_of_frames_is_refused(message: Message, count: int) -> None:
     header = encode(message, b"" if isinstance(message, SampleMessage) or hasattr(message, "to_live") else None)[0]
