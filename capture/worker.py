@@ -9,7 +9,7 @@ from collections import Counter
 from functools import partial
 
 from capture.outlet import Outlet
-from capture.stream_capture import StreamCapture
+from capture.stream_capture import IDLE_WAIT_US, StreamCapture
 from common import clock, sockets
 from common.captures import OWN, process_of, shared_processes, streams_of
 from common.errors import SettingsError
@@ -106,11 +106,11 @@ class Worker:
             stream.down(str(error), ended=True)  # the others go on
 
     def _wait(self, turn_us: int) -> None:
-        """Until something is due. A signal ends a long wait, and so does what is heard."""
-        due_us = min((stream.due_us for stream in self._streams.values()), default=turn_us + READ_WAIT_US)
+        """Until something is due, or the report may be. A signal ends a long wait, and so does what is heard."""
+        due_us = min((stream.due_us for stream in self._streams.values()), default=turn_us + IDLE_WAIT_US)
         if not self._alone:
             due_us = max(due_us, turn_us + TURN_US)
-        wait_us = due_us - clock.now_us()
+        wait_us = min(due_us, turn_us + IDLE_WAIT_US) - clock.now_us()
         if wait_us > READ_WAIT_US:
             self._poller.poll(wait_us)
         elif wait_us > 0:

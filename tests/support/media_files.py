@@ -43,7 +43,7 @@ def media_file(
     b_pictures: int = 2,
     pictures: int = PICTURES,
     size: tuple[int, int] = (WIDTH, HEIGHT),
-    fps: int = FPS,
+    fps: int | Fraction = FPS,
     options: str = "",
     muxer: str | None = None,
     muxer_options: str = "",

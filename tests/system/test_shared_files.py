@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,21 @@ def test_a_fault_of_one_is_its_own(instance: Instance, source: str, clip: CheckC
     judge.check_survivor(viewer, clip)
     assert captures(instance) == {"files-0": before["files-0"]}
     assert instance.stream("useless")["state"] == "down"
+
+
+def test_a_process_whose_files_give_little_is_not_taken_for_dead() -> None:
+    path = media_file("slow.mkv", audio=None, fps=Fraction(1, 4), pictures=4, b_pictures=0)
+    with Instance(
+        config=settings("[processes]\nfiles = 1\nhung_after_ms = 2000\n", slow=f"mock:{path}")
+    ) as instance:
+        instance.wait_live("slow")
+        samples = instance.stream("slow")["samples_in"]
+        until(
+            lambda: instance.stream("slow")["samples_in"] >= samples + 2,
+            15,
+            "two pictures more, four seconds apart",
+        )
+    assert not instance.log_lines("process_hung")
 
 
 def test_a_stream_changes_its_process_as_it_runs(instance: Instance, source: str, clip: CheckClip) -> None:
