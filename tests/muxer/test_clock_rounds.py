@@ -80,14 +80,17 @@ def test_samples_cost_the_same_however_many_streams_there_are() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 50), st.one_of(st.none(), st.integers(1, 100)))))
 def test_none_is_late_and_none_is_early(steps: list[tuple[str, int, int | None]]) -> None:
-    """Times only move on, as those of a muxer do; a stream without one gets one by a sample."""
+    """Times only move on, as those of a muxer do, also from before a stall: they follow the newest clock reference.
+    A stream without one gets one by a sample."""
     streams = Streams(a=None, b=None, c=None, d=None)
     looked_us = dict.fromkeys("abcd", -LOOK_US_MIN)
+    newest_us = dict.fromkeys("abcd", 0)
     now_us = 0
     for stream, passed_us, later_us in steps:
         now_us += passed_us
-        due_us = streams.due_us[stream]
-        streams.due_us[stream] = None if later_us is None else max(due_us or 0, now_us) + later_us
+        if later_us is not None:
+            newest_us[stream] = max(newest_us[stream], now_us) + later_us
+        streams.due_us[stream] = None if later_us is None else newest_us[stream]
         streams.rounds.note(stream)
         wanted = {name for name, at_us in streams.due_us.items() if at_us is not None and at_us <= now_us}
         told = set(streams.rounds.due(now_us))
