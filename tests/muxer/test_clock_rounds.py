@@ -80,8 +80,8 @@ def test_samples_cost_the_same_however_many_streams_there_are() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 50), st.one_of(st.none(), st.integers(1, 100)))))
 def test_none_is_late_and_none_is_early(steps: list[tuple[str, int, int | None]]) -> None:
-    """Times only move on, as those of a muxer do, also from before a stall: they follow the newest clock reference.
-    A stream without one gets one by a sample."""
+    """Times only move on, as those of a muxer do, also from before a stall; a stream without one gets one by a
+    sample."""
     streams = Streams(a=None, b=None, c=None, d=None)
     looked_us = dict.fromkeys("abcd", -LOOK_US_MIN)
     newest_us = dict.fromkeys("abcd", 0)
