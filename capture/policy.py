@@ -1,10 +1,23 @@
 """When a source runs, when it is tried again, and when it is asked for a key frame. Pure: `now_us` comes in."""
 
+from collections.abc import Iterable
+
 from common.config import Capture
 
 KEY_FRAME_INTERVAL_US = 500_000  # key frames are ten times the size of others: an asker must not set the rate
 SUBSCRIBER_WAIT_US = 1_000_000  # a muxer looks for a new capture every 0.2 s at most
+IDLE_WAIT_US = 200_000  # while nothing runs: whatever is heard wakes it, a report and retries must not be late
+TURN_US = 5_000  # what a sample of a file may wait for those of other files
 STEADY_US = 10_000_000  # a source that ran so long was well: its next fault is retried at once, not late
+
+
+def next_turn_us(due_us: Iterable[int], turn_us: int, alone: bool) -> int:
+    """When the turn behind that of `turn_us` begins: as soon as something is due, and soon enough for the report.
+
+    due_us: of each stream. alone: the process has one stream; files that share one wait for each other.
+    """
+    earliest_us = turn_us if alone else turn_us + TURN_US
+    return min(max(min(due_us, default=turn_us + IDLE_WAIT_US), earliest_us), turn_us + IDLE_WAIT_US)
 
 
 class Demand:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from capture.maker_of import maker_of
 from capture.outlet import Outlet
-from capture.policy import Demand, KeyFrameRequests, Retries
+from capture.policy import IDLE_WAIT_US, Demand, KeyFrameRequests, Retries
 from capture.source import Source
 from capture.standby import Standby
 from common import clock, source_spec
@@ -27,8 +27,6 @@ from common.sample import SAMPLE_BYTES_MAX, Sample, Track
 
 if TYPE_CHECKING:
     from capture.slate import Slate
-
-IDLE_WAIT_US = 200_000  # while nothing runs: whatever is heard wakes it, a report and retries must not be late
 
 
 class StreamCapture:

@@ -1,7 +1,7 @@
 """The loop of a capture process: one stream of any kind, or several files, each when it is due.
 
 A source that is alone is waited for in its own `read`. Files say when their next samples are due, and of several
-those of TURN_US go out together: a wake-up costs as much as a sample.
+those of a short while go out together: a wake-up costs as much as a sample.
 """
 
 import time
@@ -9,7 +9,8 @@ from collections import Counter
 from functools import partial
 
 from capture.outlet import Outlet
-from capture.stream_capture import IDLE_WAIT_US, StreamCapture
+from capture.policy import next_turn_us
+from capture.stream_capture import StreamCapture
 from common import clock, sockets
 from common.captures import OWN, process_of, shared_processes, streams_of
 from common.errors import SettingsError
@@ -18,7 +19,6 @@ from common.poller import READ, Poller, wake
 from common.role import Role
 
 READ_WAIT_US = 50_000  # how late a signal, a key-frame request or a new subscriber can be heard
-TURN_US = 5_000  # what a sample of a file may wait for those of other files
 
 
 class Worker:
@@ -107,10 +107,8 @@ class Worker:
 
     def _wait(self, turn_us: int) -> None:
         """Until something is due, or the report may be. A signal ends a long wait, and so does what is heard."""
-        due_us = min((stream.due_us for stream in self._streams.values()), default=turn_us + IDLE_WAIT_US)
-        if not self._alone:
-            due_us = max(due_us, turn_us + TURN_US)
-        wait_us = min(due_us, turn_us + IDLE_WAIT_US) - clock.now_us()
+        due_us = next_turn_us([stream.due_us for stream in self._streams.values()], turn_us, self._alone)
+        wait_us = due_us - clock.now_us()
         if wait_us > READ_WAIT_US:
             self._poller.poll(wait_us)
         elif wait_us > 0:

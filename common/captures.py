@@ -1,8 +1,9 @@
 """Which capture process has which stream: each has one of its own, but for files that share some. Pure.
 
 A process that wakes up for one picture every 33 ms spends most of its time on cold caches; of one that has many
-files in hand each picture costs a fraction. Files may share (`processes.files`), because none of them can hang a
-process as a device can. Which process has which file is found by name, so that a file more moves no other.
+files in hand each picture costs a fraction. So files may share (`processes.files`), at a price: what holds one of
+them up, a disk or a JPEG that is encoded, holds up the others. Which process has which file is found by name, so
+that a file more moves no other.
 """
 
 from common.config import Config

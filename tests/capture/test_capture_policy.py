@@ -5,7 +5,17 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.policy import KEY_FRAME_INTERVAL_US, STEADY_US, SUBSCRIBER_WAIT_US, Demand, KeyFrameRequests, Retries
+from capture.policy import (
+    IDLE_WAIT_US,
+    KEY_FRAME_INTERVAL_US,
+    STEADY_US,
+    SUBSCRIBER_WAIT_US,
+    TURN_US,
+    Demand,
+    KeyFrameRequests,
+    Retries,
+    next_turn_us,
+)
 from common.config import Capture
 
 SETTINGS = Capture(retry_ms=500, retry_max_ms=5000, idle_ms=10_000)
@@ -114,3 +124,20 @@ def test_requests_are_spaced_and_every_one_is_answered(steps: list[tuple[bool, i
             asked_us = None
     assert all(after - before >= KEY_FRAME_INTERVAL_US for before, after in pairwise(passed))
     assert asked_us is None or requests.passes(now_us + KEY_FRAME_INTERVAL_US)
+
+
+def test_a_turn_begins_when_something_is_due() -> None:
+    assert next_turn_us([1_000_000 + 33_000], 1_000_000, alone=True) == 1_033_000
+    assert next_turn_us([0], 1_000_000, alone=True) == 1_000_000
+    assert next_turn_us([1_090_000, 1_033_000], 1_000_000, alone=False) == 1_033_000
+
+
+def test_files_that_share_a_process_wait_a_little_for_each_other() -> None:
+    assert next_turn_us([0, 1_033_000], 1_000_000, alone=False) == 1_000_000 + TURN_US
+    assert next_turn_us([1_000_000 + TURN_US - 1], 1_000_000, alone=False) == 1_000_000 + TURN_US
+
+
+def test_no_turn_is_so_late_that_the_process_is_taken_for_dead() -> None:
+    for due_us in ([], [1_000_000 + 3_600_000_000]):
+        for alone in (False, True):
+            assert next_turn_us(due_us, 1_000_000, alone) == 1_000_000 + IDLE_WAIT_US
