@@ -90,9 +90,10 @@ class ViewerFigures(msgspec.Struct):
     """One viewer, as its server sees it.
 
     state: of one that is behind, its socket takes no frame that would arrive in time. age_ms: how old the newest
-    frame it was sent was when it was sent; of one that is behind, is now. frames_behind: what has come of the
-    stream since then, for any viewer of this server. loss_percent, packets_lost, jitter_ms, round_trip_ms: as it
-    has reported last, over RTSP; None: it has not. key_frames_only: it loses packets, and of video gets no more.
+    frame it was sent was when it was sent; of one that is behind, is now. frames_behind: how many the stream has
+    had since then, as far as its server knows, which hears of it a few times a second. loss_percent, packets_lost,
+    jitter_ms, round_trip_ms: as it has reported last, over RTSP; None: it has not. key_frames_only: it loses
+    packets, and of video gets no more.
     frames_due, drops: see the books; frames_dropped is the sum of those drops that slowness or loss made.
     epoch, frame_number: of the newest frame it took, in its payload; 0 and -1 before the first.
     members: of a multicast group, those who have reported in the last minute; what is shown of it is their worst.

@@ -41,6 +41,7 @@ from common.sample import TIME_US_MAX, TRACKS_MAX, Codec, Payload, Track
 VERSION = 2
 STREAM_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"  # not $, which a newline may follow
 TICKETS_MAX = 4096  # viewers named in one message; more are split over several
+HEADS_MAX = 1024  # streams named in one Welcome, by payload: all that one muxer has; more are split over several
 TEXT_MAX = 500
 TUNNEL_BYTES_MAX = 128 << 10  # a request's head, and what was read with it
 FIGURES_BYTES_MAX = 64 << 20
@@ -119,11 +120,24 @@ class Hello(Message, frozen=True, tag=20):
     epoch: U63
 
 
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """How far a stream is in a payload: epoch and number of its newest frame, as in FrameMessage."""
+
+    stream: StreamName
+    payload: Payload
+    epoch: U63
+    number: U63
+
+
 class Welcome(Message, frozen=True, tag=21):
-    """muxer → server, answers Hello. A new epoch means a new muxer: every ticket must be opened again."""
+    """muxer → server, answers Hello. A new epoch means a new muxer: every ticket must be opened again.
+
+    heads: of the streams that this server has viewers of, but no live ticket: their frames do not tell it.
+    """
 
     muxer: ProcessName
     epoch: U63
+    heads: Annotated[tuple[Head, ...], msgspec.Meta(max_length=HEADS_MAX)] = ()
 
 
 class Describe(Message, frozen=True, tag=22):

@@ -112,6 +112,11 @@ class Fanout:
         """Whether `parcels` may have something though no frame has come."""
         return any(server.waiting or server.unparked for server in self._servers.values())
 
+    def is_unsent(self, identity: bytes) -> bool:
+        """Whether this server has viewers, and is not sent every frame: none of them is live."""
+        server = self._servers.get(identity)
+        return server is not None and not server.live and bool(server.sessions)
+
     def read_start(self, identity: bytes, message: ReadStart) -> bool:
         """Open a viewer's gate; False where VIEWERS_MAX are there already."""
         server = self._servers.setdefault(identity, _Server())

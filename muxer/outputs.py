@@ -11,7 +11,7 @@ import msgspec
 
 from common.errors import MediaError
 from common.figures import PayloadFigures
-from common.messages import TEXT_MAX, FrameMessage
+from common.messages import TEXT_MAX, FrameMessage, Head
 from common.sample import Payload, Sample, Track
 from common.wire import Buffer
 from muxer.fanout import Fanout, Parcel
@@ -92,6 +92,12 @@ class Output(msgspec.Struct):
             left_out=tuple(parcel.left_out.items()),
         )
         return message, frame.data
+
+    def head(self, server: bytes) -> Head | None:
+        """How far it is, for a server that has viewers of it and does not see it by its frames."""
+        if not self.fanout.is_unsent(server) or not self.stream.ring.head:
+            return None
+        return Head(self.stream.name, self.stream.payload, self.epoch, self.stream.ring.head - 1)
 
     @property
     def figures(self) -> PayloadFigures:

@@ -19,6 +19,7 @@ from common.config import Config
 from common.errors import MessageError, SettingsError, VersionError
 from common.figures import RoleFigures
 from common.messages import (
+    HEADS_MAX,
     Announce,
     Describe,
     Described,
@@ -248,14 +249,14 @@ class Worker:
             except MessageError as error:
                 self._refusals.note("a server", error)
                 if isinstance(error, VersionError):
-                    self._send(identity, Welcome(self._role.name, self._epoch))  # by which it knows our version
+                    self._welcome(identity)  # by which it knows our version
         return True
 
     def _serve(self, identity: bytes, message: Message) -> None:
         self._heard_us[identity] = now_us()
         match message:
             case Hello():
-                self._send(identity, Welcome(self._role.name, self._epoch))
+                self._welcome(identity)
             case Describe():
                 self._describe(identity, message)
             case ReadStart():
@@ -273,6 +274,11 @@ class Worker:
                     output.fanout.forget(identity, message.viewer)
             case _:
                 raise MessageError(f"{type(message).__name__} from a server")
+
+    def _welcome(self, identity: bytes) -> None:
+        heads = [head for output in self._all_outputs() if (head := output.head(identity)) is not None]
+        for i in range(0, len(heads) or 1, HEADS_MAX):
+            self._send(identity, Welcome(self._role.name, self._epoch, tuple(heads[i : i + HEADS_MAX])))
 
     def _read_start(self, identity: bytes, message: ReadStart) -> str:
         """Open a viewer's gate; or why not."""

@@ -14,7 +14,7 @@ from common.errors import MessageError
 from common.grid import FrameKind
 from common.header_numbers import Offset, next_offset
 from common.histogram import SEND_BOUNDS_S, Histogram
-from common.messages import Ended, Forget, FrameMessage, Message, ReadStart, ReadStop
+from common.messages import Ended, Forget, FrameMessage, Head, Message, ReadStart, ReadStop
 from common.sample import Payload
 from common.wire import Buffer
 from server.counters import Counters
@@ -160,6 +160,12 @@ class Fanout:
         if viewer is not None:
             viewer.owner.ended(viewer, message.reason)
 
+    def is_at(self, head: Head) -> None:
+        """A stream is this far, of which few frames come, or none: nobody here is live."""
+        stream = self.streams.get((head.stream, head.payload))
+        if stream is not None:
+            stream.note_newest((head.epoch, head.number))
+
     def deliver(self, frame: FrameMessage, data: Buffer) -> None:
         """Send one frame to all it is for. Raises MessageError for one that is none of ours."""
         stream = self.streams.get((frame.stream, frame.payload))
@@ -172,7 +178,7 @@ class Fanout:
             for one in stream.viewers:
                 self._queues.fit(one)
         mark = stream.mark(frame, len(data), self._clock())
-        stream.note_newest(mark)
+        stream.note_newest(mark.position)
         buffers = FrameBuffers(frame, data)
         broken: Failures = []
         started: list[Viewer] = []

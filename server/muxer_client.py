@@ -16,7 +16,7 @@ from common import sockets, wire
 from common.errors import MessageError, VersionError
 from common.lines import End, Lines
 from common.logs import Logger
-from common.messages import Describe, Described, Ended, FrameMessage, Hello, Message, Welcome
+from common.messages import Describe, Described, Ended, FrameMessage, Head, Hello, Message, Welcome
 from common.poller import READ, Poller, wake
 from common.refusals import Refusals
 from common.sample import Payload
@@ -39,6 +39,9 @@ class Listener(Protocol):
 
     def deliver(self, frame: FrameMessage, data: wire.Buffer) -> None:
         """One frame came. May raise MessageError."""
+
+    def is_at(self, head: Head) -> None:
+        """A stream is this far, of which few frames come, or none."""
 
     def ended(self, message: Ended) -> None:
         """A viewer's stream is over."""
@@ -296,6 +299,9 @@ class MuxerClient:
             for (stream, payload), question in self._questions.items():
                 if self._by_stream[stream] is link:
                     self.send(stream, Describe(question.request, stream, payload))
+        for head in message.heads:
+            if self._by_stream.get(head.stream) is link:
+                listener.is_at(head)
 
     def _connect(self, link: _Link) -> None:
         """A new socket under a new identity: to the muxer this is another server, without viewers so far."""

@@ -82,7 +82,8 @@ class LiveStream:
     """One stream's viewers on this server, of one payload.
 
     clock: of its source's host, where that is another one. previous: the frame that all in lanes took last.
-    newest: of all that have come, for whomever. live_ages, catching_up_ages: of what has been sent.
+    newest: of all frames that have come, for whomever, or that its muxer has told of (`Welcome.heads`).
+    live_ages, catching_up_ages: of what has been sent.
     """
 
     __slots__ = (
@@ -97,7 +98,7 @@ class LiveStream:
         self.viewers: dict[Viewer, None] = {}  # a set that keeps its order
         self.lanes: dict[Form, Lane] = {}
         self.previous: FrameMark | None = None
-        self.newest: FrameMark | None = None
+        self.newest: Position | None = None
         self.has_video = False
         self.rate = StreamRate()
         self.live_ages = Histogram(AGE_BOUNDS_S)
@@ -114,11 +115,11 @@ class LiveStream:
             return FrameMark(frame, size, now_us)
         return FrameMark(frame, size, now_us, self.clock.here_us(frame.sample[0], frame.time_us, now_us))
 
-    def note_newest(self, mark: FrameMark) -> None:
-        """A frame came; perhaps an old one, for one who is behind."""
+    def note_newest(self, position: Position) -> None:
+        """A frame came, perhaps an old one, for one who is behind; or its muxer says that it is there."""
         newest = self.newest
-        if newest is None or mark.epoch != newest.epoch or mark.number > newest.number:
-            self.newest = mark
+        if newest is None or position[0] != newest[0] or position[1] > newest[1]:
+            self.newest = position
 
 
 class Viewer:
@@ -261,11 +262,11 @@ class Viewer:
 
     @property
     def frames_behind(self) -> int:
-        """What has come of the stream, for anybody here, since the last frame it took."""
-        last, newest = self.last, self.stream.newest
-        if last is None or newest is None or last.epoch != newest.epoch:
+        """How many frames the stream has had, as far as this server knows, since the last one it took."""
+        position, newest = self.position, self.stream.newest
+        if position is None or newest is None or position[0] != newest[0]:
             return 0
-        return max(newest.number - last.number, 0)
+        return max(newest[1] - position[1], 0)
 
     @property
     def behind(self) -> bool:

@@ -12,6 +12,7 @@ from common.messages import (
     FiguresRequest,
     Forget,
     FrameMessage,
+    Head,
     Hello,
     KeyFrameRequest,
     Message,
@@ -39,6 +40,7 @@ TEXTS = st.text(LETTERS, max_size=500)
 NAMES = st.text(LETTERS, min_size=1, max_size=80)
 STREAMS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 TICKETS = st.lists(U63, max_size=5).map(tuple)
+HEADS = st.builds(Head, STREAMS, st.sampled_from(Payload), U63, U63)
 PLACES = st.none() | st.tuples(U63, U63)
 TRACKS = st.builds(
     Track,
@@ -62,7 +64,7 @@ WITHOUT_MEDIA: st.SearchStrategy[Message] = st.one_of(
     st.builds(KeyFrameRequest),
     st.builds(TunnelEnd, st.booleans(), NAMES, TEXTS, st.binary(max_size=100)),
     st.builds(Hello, NAMES, U63),
-    st.builds(Welcome, NAMES, U63),
+    st.builds(Welcome, NAMES, U63, st.lists(HEADS, max_size=3).map(tuple)),
     st.builds(Describe, U63, STREAMS),
     st.builds(Described, U63, STREAMS, TEXTS, TEXTS),
     st.builds(ReadStart, U63, U63, STREAMS, PLACES, U32),

@@ -7,6 +7,7 @@ import pytest
 
 from common.errors import MessageError
 from common.messages import (
+    HEADS_MAX,
     TEXT_MAX,
     TICKETS_MAX,
     Announce,
@@ -19,6 +20,7 @@ from common.messages import (
     FiguresRequest,
     Forget,
     FrameMessage,
+    Head,
     Hello,
     KeyFrameRequest,
     Message,
@@ -58,7 +60,8 @@ GOLDEN = [
     (SourceState(False, "gone"), "9202 94 03 c2 a4676f6e65 c2"),
     (KeyFrameRequest(), "9202 91 04"),
     (Hello("server-0", 7), "9202 93 14 a87365727665722d30 07"),
-    (Welcome("muxer-0", 7), "9202 93 15 a76d757865722d30 07"),
+    (Welcome("muxer-0", 7, (Head("a", Payload.TS, 8, 9),)),
+     "9202 94 15 a76d757865722d30 07 91 94 a161 a27473 08 09"),
     (Describe(1, "a"), "9202 94 16 01 a161 a27473"),
     (Described(1, "a", "v=0", ""), "9202 97 17 01 a161 a3763d30 a0 a27473 c2"),
     (ReadStart(1, 2, "a", (3, 4), 5, 6, True, (7, 8, True)),
@@ -108,6 +111,8 @@ EDGES = {
     "reason": edge(lambda count: SourceState(False, "x" * count), TEXT_MAX),
     "server": edge(lambda count: Hello("x" * count, 0), 80),
     "muxer": edge(lambda count: Welcome("x" * count, 0), 80),
+    "heads": edge(lambda count: Welcome("x", 0, (Head("a", Payload.TS, 0, 0),) * count), HEADS_MAX),
+    "head": edge(lambda value: Welcome("x", 0, (Head("a", Payload.TS, 0, value),)), U63_MAX),
     "stream": edge(lambda count: Describe(0, "x" * count), 64),
     "sdp": edge(lambda count: Described(0, "a", "x" * count, ""), 16384),
     "error": edge(lambda count: Described(0, "a", "", "x" * count), TEXT_MAX),
@@ -143,6 +148,10 @@ def test_limits_at_their_edge(what: str) -> None:
     header = encode(beyond, media)
     with pytest.raises(MessageError):
         decode(header)
+
+
+def test_a_muxer_that_does_not_tell_of_heads_yet_is_understood() -> None:
+    assert decode([bytes.fromhex("92029315a76d757865722d3007")])[0] == Welcome("muxer-0", 7)
 
 
 def test_a_frame_says_of_each_track_where_its_rtp_stream_stands() -> None:

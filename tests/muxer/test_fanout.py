@@ -74,6 +74,25 @@ def test_each_server_gets_a_frame_once() -> None:
     assert [(p.server, p.number, p.to_live) for p in fanout.parcels()] == [(b"a", 1, True), (b"b", 1, True)]
 
 
+def test_a_server_with_viewers_of_which_none_is_live_is_not_sent_every_frame() -> None:
+    fanout, stream, _ = make()
+    stream.ring.append(video(sync=True))
+    assert not fanout.is_unsent(b"s")
+    fanout.read_start(b"s", start(1, 10))
+    fanout.read_start(b"s", start(2, 20))
+    assert fanout.is_unsent(b"s")
+    fanout.parcels()
+    assert not fanout.is_unsent(b"s")
+    fanout.read_stop(b"s", ReadStop(10, (EPOCH, 0)))
+    assert not fanout.is_unsent(b"s"), "what goes to the other tells it"
+    fanout.read_stop(b"s", ReadStop(20, (EPOCH, 0)))
+    assert fanout.is_unsent(b"s")
+    assert not fanout.is_unsent(b"t")
+    for viewer in (1, 2):
+        fanout.forget(b"s", viewer)
+    assert not fanout.is_unsent(b"s")
+
+
 def test_many_tickets_are_split_over_several_messages() -> None:
     fanout, stream, _ = make()
     stream.ring.append(video(sync=True))

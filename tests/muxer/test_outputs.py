@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from common.messages import ReadStart
+from common.messages import Head, ReadStart, ReadStop
 from common.sample import Codec, Payload, Sample, Track
 from muxer.fanout import Fanout
 from muxer.outputs import KEPT_US, Output, Outputs
@@ -112,6 +112,24 @@ def test_viewers_of_native_payloads_are_told_when_their_description_is_not_true_
     assert made.viewers == 1
     [(_, ticket, reason)] = made.announce((MJPEG,))
     assert (ticket, reason) == (0, ts.error)
+
+
+def test_a_server_whose_viewers_are_sent_nothing_is_told_how_far_the_stream_is() -> None:
+    made = outputs(VIDEO)
+    output = made.by_payload[Payload.TS]
+    assert output.fanout.read_start(b"server", read_start(5))
+    assert output.head(b"server") is None, "there is no frame yet"
+    for number in range(3):
+        made.write(picture(number * 40_000, sync=number == 0), number * 40_000, (1, number))
+    head = Head("door", Payload.TS, output.epoch, 2)
+    assert output.head(b"server") == head
+    output.fanout.parcels()
+    assert output.head(b"server") is None, "it is sent every frame"
+    output.fanout.read_stop(b"server", ReadStop(5, (output.epoch, 0)))
+    assert output.head(b"server") == head
+    made.clear()
+    assert output.head(b"server") == head, "they have been, whether they are to be had or not"
+    assert output.head(b"another") is None
 
 
 def test_clearing_and_clocks() -> None:

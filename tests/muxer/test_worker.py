@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,7 +23,9 @@ from common.messages import (
     Describe,
     Described,
     Ended,
+    Forget,
     FrameMessage,
+    Head,
     Hello,
     KeyFrameRequest,
     Message,
@@ -78,6 +81,13 @@ class Server:
     def receive(self) -> tuple[Message, wire.Buffer]:
         assert self.socket.poll(WAIT_MS), "nothing from the muxer"
         return wire.decode(self.socket.recv_multipart())
+
+    def greet(self) -> Welcome:
+        """Say Hello; the answer, frames that come before it read over."""
+        self.tell(Hello("server-0", 1))
+        while not isinstance(answer := self.receive()[0], Welcome):
+            pass
+        return answer
 
     def frame(self) -> FrameMessage:
         while True:
@@ -178,15 +188,36 @@ def test_from_sample_to_frame_to_stop_and_back(context: sockets.Context) -> None
         third = server.picture()
         assert (third.to_live, third.tickets) == (True, ())
         server.tell(ReadStop(10, (epoch, second.number)))
-        server.tell(Hello("server-0", 1))
-        while not isinstance(server.receive()[0], Welcome):
-            pass
+        server.greet()
         server.tell(ReadStart(1, 11, "door", (epoch, second.number), ROOM))
         again = server.frame()
         while again.number < third.number:
             again = server.frame()
         assert again.number == third.number
         assert 11 in again.tickets
+
+
+def test_a_server_none_of_whose_viewers_reads_is_told_how_far_the_stream_is(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        capture.start()
+        capture.picture(sync=True)
+        server = Server(context, directory)
+        stack.enter_context(server.socket)
+        server.tell(ReadStart(1, 10, "door", None, ROOM))
+        first = server.picture()
+        assert server.greet().heads == (), "its viewer is live"
+        server.tell(ReadStop(10, (first.epoch, first.number)))
+        assert server.greet().heads[0].number >= first.number
+        for _ in range(20):
+            capture.picture()
+        give_up_s = time.monotonic() + WAIT_MS / 1000
+        while (head := server.greet().heads[0]).number < first.number + 20:
+            assert time.monotonic() < give_up_s
+        assert head == Head("door", Payload.TS, first.epoch, head.number)
+        server.tell(Forget(1))
+        assert server.greet().heads == ()
 
 
 def test_a_stream_that_is_not_there_ends(context: sockets.Context) -> None:

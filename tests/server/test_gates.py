@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.messages import ReadStart, ReadStop
+from common.messages import Head, ReadStart, ReadStop
+from common.sample import Payload
 from server.fanout import LOOK_READING_US, LOOK_WAITING_US
 from server.flow import Gate
 from server.pacing import ROOM_BYTES_MAX
@@ -215,6 +216,37 @@ def test_how_far_a_stalled_viewer_is_behind_can_be_told_at_any_time(bench: Bench
     assert (viewer.behind, viewer.frames_behind, viewer.frames_dropped) == (True, 10, 0)
     assert viewer.age_us(bench.now_us) == bench.now_us - viewer.last.time_us
     assert (viewer_of(other).behind, viewer_of(other).frames_behind) == (False, 0)
+
+
+def test_where_none_reads_the_muxer_tells_how_far_the_stream_is(bench: Bench) -> None:
+    (slow,) = live_ones(bench, 1)
+    bench.to_live(packets=700)
+    bench.to_live()
+    viewer = viewer_of(slow)
+    assert viewer.position == (1, 1)
+    assert (viewer.behind, viewer.frames_behind, viewer.frames_due) == (True, 1, 2)
+    for number, behind in ((300, 299), (250, 299), (320, 319)):  # never back
+        bench.fanout.is_at(Head("cam", Payload.TS, 1, number))
+        assert viewer.frames_behind == behind
+    for other in (
+        Head("cam", Payload.NATIVE, 1, 900),
+        Head("two", Payload.TS, 1, 900),
+        Head("x", Payload.TS, 1, 9),
+    ):
+        bench.fanout.is_at(other)
+    assert (viewer.frames_behind, viewer.frames_due) == (319, 2), "due is what passed up to its last"
+    bench.fanout.remove(viewer)
+    (delivery,) = bench.fanout.ledger.figures(bench.fanout.streams.values())
+    assert delivery.drops["left"] == 319
+    assert delivery.frames_due == 321 == delivery.frames_sent + sum(delivery.drops.values())
+
+
+def test_of_another_muxers_frames_it_is_not_known_how_many_it_has_missed(bench: Bench) -> None:
+    (slow,) = live_ones(bench, 1)
+    bench.fanout.is_at(Head("cam", Payload.TS, 1, 10))
+    assert viewer_of(slow).frames_behind == 10
+    bench.fanout.is_at(Head("cam", Payload.TS, 2, 500))
+    assert viewer_of(slow).frames_behind == 0
 
 
 def slow_one(bench: Bench) -> Peer:

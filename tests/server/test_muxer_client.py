@@ -13,7 +13,18 @@ from common import logs, sockets, wire
 from common.config import Config, Processes
 from common.endpoints import muxer_endpoint
 from common.lines import Lines
-from common.messages import VERSION, Describe, Described, Ended, Forget, FrameMessage, Hello, Message, Welcome
+from common.messages import (
+    VERSION,
+    Describe,
+    Described,
+    Ended,
+    Forget,
+    FrameMessage,
+    Head,
+    Hello,
+    Message,
+    Welcome,
+)
 from common.poller import Poller
 from common.sample import Payload
 from server.counters import Counters
@@ -35,6 +46,7 @@ class Bench:
         self.counters = Counters()
         self.now_us = 1_000_000
         self.frames: list[FrameMessage] = []
+        self.heads: list[Head] = []
         self.endings: list[Ended] = []
         self.moved: list[str] = []
         self.news: list[tuple[list[str], bool]] = []
@@ -53,6 +65,9 @@ class Bench:
     def deliver(self, frame: FrameMessage, data: wire.Buffer) -> None:
         assert data
         self.frames.append(frame)
+
+    def is_at(self, head: Head) -> None:
+        self.heads.append(head)
 
     def ended(self, message: Ended) -> None:
         self.endings.append(message)
@@ -220,6 +235,16 @@ def test_what_comes_is_handed_on_and_what_is_no_message_is_counted(bench: Bench)
     bench.turn_until(lambda: bench.client.refusals.messages == 2)
     assert [message.number for message in bench.frames] == [0]
     assert [message.reason for message in bench.endings] == ["over"]
+
+
+def test_how_far_streams_are_is_handed_on_but_not_of_those_that_are_another_muxers(bench: Bench) -> None:
+    bench.start_muxer()
+    bench.heard(Hello)
+    cam, two = Head("cam", Payload.TS, 5, 70), Head("two", Payload.NATIVE, 6, 80)
+    bench.say(Welcome("muxer-0", 5, (cam, Head("gone", Payload.TS, 7, 90), two)))
+    bench.turn_until(lambda: bench.heads)
+    assert bench.heads == [cam, two]
+    assert bench.news == [(["cam", "two"], False)]
 
 
 def test_streams_have_their_muxer() -> None:

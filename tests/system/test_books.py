@@ -1,7 +1,7 @@
 """The books balance: samples in are frames sent, and drops of a named kind, whatever happens."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,7 +17,6 @@ from tests.support.viewers import HttpViewer, RtspViewer, Viewer
 from tests.support.wait import until
 
 SMALL_BUFFER_BYTES = 16384
-COMPANIONS_MAX = 40  # all on one of two servers once in 10^12 times
 WITHIN_S = 40
 
 
@@ -52,16 +51,23 @@ def udp_viewer(instance: Instance, name: str) -> Iterator[RtspClient]:
         yield client
 
 
-def companions(instance: Instance, watching: ExitStack) -> int:
-    """Viewers that keep up, one at each of two servers at least: one that sends nothing does not know how far the
-    stream is. How many there are."""
-    for count in range(1, COMPANIONS_MAX):
-        viewer = watching.enter_context(HttpViewer(instance.http("cam"), user_agent="companion"))
-        viewer.wait_bytes(1)
-        lines = instance.log_lines("viewer_started", "user_agent=companion")
-        if all(any(f"process=server-{number}" in line for line in lines) for number in range(2)):
-            return count
-    raise AssertionError("all went to one server")
+@contextmanager
+def program(instance: Instance) -> Iterator[Callable[[int], None]]:
+    """The program that gives the stream `cam`, once the instance wants it: so many pictures at a call."""
+    picture = np.zeros((128, 160, 3), np.uint8)
+    publisher = Publisher("cam", fps=25, runtime_dir=instance.runtime_dir)
+
+    def publish(pictures: int) -> None:
+        for number in range(pictures):
+            picture[:] = number % 256
+            publisher.write_picture(picture)
+            time.sleep(0.02)  # the pace of the source
+
+    until(lambda: publisher.demanded, WITHIN_S, "the instance to take pictures")
+    try:
+        yield publish
+    finally:
+        publisher.close()
 
 
 def test_with_slow_stalled_paused_and_leaving_viewers_and_a_killed_muxer(wide_clip: CheckClip) -> None:
@@ -78,7 +84,6 @@ def test_with_slow_stalled_paused_and_leaving_viewers_and_a_killed_muxer(wide_cl
             "crawling": RtspViewer(url, user_agent="crawling", read_bytes_max=4096, rate_bps=2_500_000, **small),
             "leaving": HttpViewer(instance.http("cam"), user_agent="leaving", **small),
         }
-        count = companions(instance, watching)
         for viewer in viewers.values():
             watching.enter_context(viewer)
         watching.enter_context(udp_viewer(instance, "cam"))
@@ -104,23 +109,14 @@ def test_with_slow_stalled_paused_and_leaving_viewers_and_a_killed_muxer(wide_cl
         assert list(auditor.faults) == []
         reasons = books.drops(last)
         assert reasons.keys() >= {"age", "sync", "track", "left"}, reasons
-        assert sum(delivery["viewers_gone"] for delivery in last["deliveries"]) == 7 + count
+        assert sum(delivery["viewers_gone"] for delivery in last["deliveries"]) == 7
         assert {delivery["transport"] for delivery in last["deliveries"]} == {"rtsp-tcp", "rtsp-udp", "http-ts"}
 
 
 def test_at_rest_every_hop_has_what_the_one_before_it_sent() -> None:
-    with Instance("cam=program:", config=PATIENT, servers=2) as instance:
-        picture = np.zeros((128, 160, 3), np.uint8)
-        publisher = Publisher("cam", fps=25, runtime_dir=instance.runtime_dir)
+    with Instance("cam=program:", config=PATIENT, servers=2) as instance, ExitStack() as running:
         url = instance.rtsp("cam")
-
-        def publish(pictures: int) -> None:
-            for number in range(pictures):
-                picture[:] = number % 256
-                publisher.write_picture(picture)
-                time.sleep(0.02)  # the pace of the source
-
-        until(lambda: publisher.demanded, WITHIN_S, "the instance to take pictures")
+        publish = running.enter_context(program(instance))
         publish(30)
         instance.wait_live("cam")
         with RtspViewer(f"{url}/native", user_agent="native") as native:
@@ -130,6 +126,40 @@ def test_at_rest_every_hop_has_what_the_one_before_it_sent() -> None:
                     until(lambda viewer=viewer: viewer.received, WITHIN_S, "something to see")  # type: ignore[misc]
             publish(10)
             last = books.wait_at_rest(instance.stats)
-        publisher.close()
     assert last["streams"][0]["samples_used"] >= 90
     assert books.drops(last).keys() <= {"left", "unsent"}
+
+
+def test_of_one_who_stalls_with_nobody_else_at_its_server_it_is_known_how_far_behind_it_is(
+    wide_clip: CheckClip,
+) -> None:
+    with Instance(f"cam=mock:{wide_clip.path}") as instance:
+        instance.wait_live("cam")
+        auditor = Auditor(instance)
+        url, small = instance.rtsp("cam"), SMALL_BUFFER_BYTES
+        with RtspClient(url, user_agent="stalled", receive_buffer_bytes=small) as client:
+            client.start()
+            client.next_packet()
+            auditor.until_viewer("stalled", "frames_behind", 150)
+        until(lambda: not auditor.stats()["viewers"], WITHIN_S, "its end")
+        assert books.drops(auditor.stats())["left"] > 150
+        assert list(auditor.faults) == []
+
+
+def test_how_far_behind_one_is_who_has_paused_alone_is_exactly_what_has_passed() -> None:
+    with Instance("cam=program:", config=PATIENT) as instance, ExitStack() as running:
+        publish = running.enter_context(program(instance))
+        publish(30)
+        instance.wait_live("cam")
+        with RtspClient(f"{instance.rtsp('cam')}/native") as client:
+            client.start()
+            client.next_packet()
+            assert client.request("PAUSE").status == 200
+            publish(60)
+            until(lambda: instance.stats()["viewers"][0]["frames_behind"] >= 60, WITHIN_S, "60 pictures behind")
+            (paused,) = books.wait_at_rest(instance.stats)["viewers"]
+            assert paused["state"] == "stopped"
+        until(lambda: not instance.stats()["viewers"], WITHIN_S, "its end")
+        last = books.wait_at_rest(instance.stats)
+    (passed,) = [made["frames"] for made in last["streams"][0]["payloads"] if made["payload"] == "native"]
+    assert books.drops(last)["left"] == passed - paused["frame_number"] - 1 >= 60
