@@ -25,9 +25,9 @@ from server.frame_mark import FrameMark
 from server.ledger import Ledger
 from server.pacing import LONG_US, next_room_bytes
 from server.queues import Queues
-from server.tcp_outlet import Broken, TcpOutlet, offer_to_all
+from server.tcp_outlet import Broken, FileTakers, TcpOutlet, offer_to_all
 from server.udp_outlet import UdpOutlet, offer_datagrams
-from server.viewers import Channels, LiveStream, Outlet, Owner, Viewer
+from server.viewers import Channels, Lane, LiveStream, Outlet, Owner, Viewer
 
 OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
 LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
@@ -245,7 +245,7 @@ class Fanout:
             if data is None:
                 lane.count(mark, 0)
                 continue
-            for viewer in self._offer(lane.viewers, data, broken, catching_up=False):
+            for viewer in self._offer(lane.viewers, data, broken, lane):
                 self._blocked(viewer)
             for viewer, _ in broken:
                 viewer.leave_lane()
@@ -283,7 +283,7 @@ class Fanout:
             by_form.setdefault(wanted, {})[viewer.outlet] = viewer
         for wanted, viewers in by_form.items():
             data = buffers.get(wanted)
-            late = self._offer(viewers, data, broken, catching_up=True) if data is not None else ()
+            late = self._offer(viewers, data, broken) if data is not None else ()
             for viewer in late:
                 del viewers[viewer.outlet]
                 self._blocked(viewer)
@@ -300,15 +300,19 @@ class Fanout:
                     started.append(viewer)
 
     def _offer(
-        self, viewers: dict[Outlet, Viewer], data: Buffer | Datagrams, broken: Failures, catching_up: bool
+        self, viewers: dict[Outlet, Viewer], data: Buffer | Datagrams, broken: Failures, lane: Lane | None = None
     ) -> list[Viewer]:
-        """Those who took nothing of it; who is broken is added to `broken`. All want it in the same form."""
+        """Those who took nothing of it; who is broken is added to `broken`. All want it in the same form.
+
+        lane: of which they are; None for those who catch up.
+        """
         if isinstance(data, Datagrams):
-            offer_datagrams(cast("Collection[UdpOutlet]", viewers), data, catching_up)
+            offer_datagrams(cast("Collection[UdpOutlet]", viewers), data, catching_up=lane is None)
             late: list[TcpOutlet] = []
             faults: list[Broken] = []
         else:
-            late, faults = offer_to_all(cast("Collection[TcpOutlet]", viewers), data)
+            takers = lane.file_takers if lane is not None else FileTakers()
+            late, faults = offer_to_all(cast("Collection[TcpOutlet]", viewers), data, takers)
         broken.extend((viewers[outlet], error) for outlet, error in faults)
         taken = len(viewers) - len(late) - len(faults)
         self._counters.frames_sent += taken

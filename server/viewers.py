@@ -20,7 +20,7 @@ from server.frame_mark import FrameMark
 from server.pacing import ROOM_BYTES_MAX, Given, StreamRate
 from server.reception import Members, Reception
 from server.rtsp_message import encode_interleaved
-from server.tcp_outlet import TcpOutlet
+from server.tcp_outlet import FileTakers, TcpOutlet
 from server.udp_outlet import UdpOutlet
 
 Outlet = TcpOutlet | UdpOutlet
@@ -53,11 +53,12 @@ class Lane:
     packets and bytes of their payload by track. unwanted: frames of tracks that they have not set up. given: when.
     """
 
-    __slots__ = ("bytes", "form", "frames", "given", "last", "rtp", "unwanted", "viewers")
+    __slots__ = ("bytes", "file_takers", "form", "frames", "given", "last", "rtp", "unwanted", "viewers")
 
     def __init__(self, wanted: Form) -> None:
         self.form = wanted
         self.viewers: dict[Outlet, Viewer] = {}
+        self.file_takers = FileTakers()
         self.last: FrameMark | None = None
         self.given = Given()
         self.frames = 0
@@ -350,6 +351,7 @@ class Viewer:
             lane = self.stream.lanes[wanted] = Lane(wanted)
         lane.last = self._last
         lane.viewers[self.outlet] = self
+        lane.file_takers.forget()
         self._frames -= lane.frames
         self._unwanted -= lane.unwanted
         self._bytes -= lane.bytes
@@ -368,5 +370,6 @@ class Viewer:
         self._rtp = [(a + c, b + d) for (a, b), (c, d) in zip(self._rtp, lane.rtp, strict=True)]
         self.lane = None
         del lane.viewers[self.outlet]
+        lane.file_takers.forget()
         if not lane.viewers:
             self.stream.lanes.pop(lane.form, None)

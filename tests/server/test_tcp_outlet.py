@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from server.tcp_outlet import (
     SHARED_FRAME_BYTES_MIN,
     SHARED_TOTAL_BYTES_MIN,
+    FileTakers,
     TcpOutlet,
     configure_tcp,
     offer_to_all,
@@ -238,7 +239,7 @@ def many() -> Iterator[list[Pair]]:
 def test_a_frame_for_all_comes_out_the_same_for_all(many: list[Pair], size: int) -> None:
     files = len(os.listdir("/proc/self/fd"))
     frame = os.urandom(size)
-    assert offer_to_all([pair.outlet for pair in many], frame) == ([], [])
+    assert offer_to_all([pair.outlet for pair in many], frame, FileTakers()) == ([], [])
     assert len(os.listdir("/proc/self/fd")) == files
     for pair in many:
         pair.drain()
@@ -257,7 +258,7 @@ def test_who_is_blocked_or_broken_is_named_and_nobody_else_minds(many: list[Pair
             break
     broken.far.close()
     frame = os.urandom(size)
-    late, faults = offer_to_all([pair.outlet for pair in many], frame)
+    late, faults = offer_to_all([pair.outlet for pair in many], frame, FileTakers())
     assert late == [blocked.outlet, full.outlet]
     assert full.outlet.blocked
     assert [(outlet, error.errno) for outlet, error in faults] == [(broken.outlet, errno.EPIPE)]
@@ -271,11 +272,11 @@ def test_who_is_blocked_or_broken_is_named_and_nobody_else_minds(many: list[Pair
 
 def test_frames_one_after_another_keep_their_bytes(many: list[Pair]) -> None:
     """What a socket still holds of a frame is not touched by the next one."""
-    outlets = [pair.outlet for pair in many]
+    outlets, takers = [pair.outlet for pair in many], FileTakers()
     frames = [bytes((number,)) * LARGE for number in range(4)]
     expected = dict.fromkeys(many, b"")
     for frame in frames:
-        late, _ = offer_to_all(outlets, frame)
+        late, _ = offer_to_all(outlets, frame, takers)
         for pair in many:
             if pair.outlet not in late:
                 expected[pair] += frame
@@ -288,6 +289,27 @@ def test_frames_one_after_another_keep_their_bytes(many: list[Pair]) -> None:
         assert pair.got == expected[pair]
 
 
+def test_who_is_blocked_between_two_frames_or_has_gone_is_not_sent_the_next(many: list[Pair]) -> None:
+    outlets, takers = [pair.outlet for pair in many], FileTakers()
+    frame, report = os.urandom(LARGE), os.urandom(100_000)
+    assert offer_to_all(outlets, frame, takers) == ([], [])
+    for pair in many:
+        pair.drain()
+    many[2].outlet.write(report)
+    gone = outlets.pop(5)
+    takers.forget()
+    assert offer_to_all(outlets, frame, takers) == ([many[2].outlet], [])
+    for pair in many:
+        pair.drain()
+        expected = {many[2]: frame + report, many[5]: frame}
+        assert pair.got == expected.get(pair, frame + frame)
+    outlets.append(gone)
+    takers.forget()
+    assert offer_to_all(outlets, frame, takers) == ([], [])
+    many[5].drain()
+    assert many[5].got == frame + frame
+
+
 def test_without_a_descriptor_left_frames_go_out_all_the_same(
     many: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +318,6 @@ def test_without_a_descriptor_left_frames_go_out_all_the_same(
 
     monkeypatch.setattr(os, "memfd_create", none_left)
     frame = os.urandom(LARGE)
-    assert offer_to_all([pair.outlet for pair in many], frame) == ([], [])
+    assert offer_to_all([pair.outlet for pair in many], frame, FileTakers()) == ([], [])
     many[0].drain()
     assert many[0].got == frame

@@ -13,7 +13,7 @@ import pytest
 
 from common import certificate, logs
 from common.errors import SettingsError
-from server.tcp_outlet import SHARED_TOTAL_BYTES_MIN, TcpOutlet, offer_to_all
+from server.tcp_outlet import SHARED_TOTAL_BYTES_MIN, FileTakers, TcpOutlet, offer_to_all
 from server.tls import Certificate, TlsChannel, TlsOutlet
 from tests.support.certificates import free_port, issue
 from tests.support.digest_client import basic_answer
@@ -151,7 +151,7 @@ def test_a_frame_for_many_is_encrypted_for_those_who_want_it(pair: Contexts) -> 
     everybody = [Ends(None), *(Ends(channel) for channel, _ in made), Ends(None)]
     frame = random.Random(4).randbytes(SHARED_TOTAL_BYTES_MIN // 5 + 1)  # large enough for a file in memory
     everybody[1].outlet.write(bytes(LARGE))
-    late, broken = offer_to_all([ends.outlet for ends in everybody], frame)
+    late, broken = offer_to_all([ends.outlet for ends in everybody], frame, FileTakers())
     assert late == [everybody[1].outlet]
     assert broken == []
     assert everybody[0].drain() == frame
