@@ -130,8 +130,9 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Welcome(Message, frozen=True, tag=21):
-    """muxer → server, answers Hello. A new epoch means a new muxer: every ticket must be opened again.
+    """muxer → server, answers Hello, and comes before all else to a server that the muxer does not know.
 
+    A new epoch means a new muxer: every ticket must be opened again.
     heads: of the streams that this server has viewers of, but no live ticket: their frames do not tell it.
     """
 

@@ -211,8 +211,9 @@ class DropQueue:
 
     @property
     def caught_up(self) -> bool:
-        """Whether it is at the head with nothing left out: the next frame, whichever it is, is wanted."""
-        if self._state is not _State.OPEN or self.position != self._ring.head:
+        """Whether it has been sent the newest frame: the next one, whichever it is, is wanted, and no gap before
+        it is to be told."""
+        if self._state is not _State.OPEN or self.settled != self._ring.head:
             return False
         return self._opened_at is None or self._opened_at != self._ring.led
 

@@ -27,6 +27,11 @@ def video(at_us: int = 0, sync: bool = False) -> Entry:
     return entry(FrameKind.VIDEO, sync, at_us)
 
 
+def disposable(at_us: int = 0) -> Entry:
+    """A picture to which no other refers."""
+    return entry(FrameKind.VIDEO, at_us=at_us, disposable=True)
+
+
 def led(at_us: int = 0) -> Entry:
     """A sync point of an open group: pictures that come behind it are shown before it."""
     return _shown(entry(FrameKind.VIDEO, True, at_us), at_us, LATER_US)

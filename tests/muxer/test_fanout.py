@@ -1,5 +1,8 @@
 """Who is sent which frame: by example, and against a model of a server that takes, stops and loses at random."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,9 +13,9 @@ from common.drops import QUEUE_DROPS, Drop
 from common.grid import FrameKind
 from common.messages import TICKETS_MAX, ReadStart, ReadStop
 from muxer.fanout import Fanout, Parcel
-from muxer.ring import Limits
+from muxer.ring import Entry, Limits
 from muxer.stream import Stream
-from tests.muxer.frames import audio, entry, video
+from tests.muxer.frames import audio, disposable, entry, video
 
 EPOCH = 77
 ROOM = 1 << 20
@@ -295,6 +298,23 @@ def test_what_was_left_out_is_told_with_the_next_frame_and_again_where_that_did_
     assert [parcel.left_out for parcel in fanout.parcels()] == [{}]
 
 
+def test_what_is_left_out_behind_the_frame_sent_last_is_told_before_the_viewer_is_live() -> None:
+    fanout, stream, clock = make(age_max_us=1_000_000)
+    stream.ring.append(video(sync=True))
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    fanout.read_stop(b"s", ReadStop(10, (EPOCH, 0)))
+    stream.ring.append(video())
+    clock.now_us = 600_000  # half full: disposable pictures are left out
+    stream.ring.append(disposable(600_000))
+    fanout.read_start(b"s", start(1, 11, after=0))
+    assert addresses(fanout.parcels()) == [(1, False, [11], [], [])]
+    stream.ring.append(video(600_000))
+    (parcel,) = fanout.parcels()
+    assert addresses([parcel]) == [(3, False, [11], [11], [])]
+    assert parcel.left_out[11][QUEUE_DROPS.index(Drop.DISPOSABLE)] == sum(parcel.left_out[11]) == 1
+
+
 def test_a_viewer_forgotten_and_a_server_forgotten() -> None:
     fanout, stream, _ = make()
     stream.ring.append(video(sync=True))
@@ -374,13 +394,14 @@ class FanoutMachine(RuleBasedStateMachine):
         self.live: set[tuple[bytes, int]] = set()
         self.next_ticket = 0
 
-    @rule(letters=st.text("Svvva", min_size=1, max_size=6), step_us=st.integers(0, 400_000))
+    @rule(letters=st.text("Svvvda", min_size=1, max_size=6), step_us=st.integers(0, 400_000))
     def write(self, letters: str, step_us: int) -> None:
+        made: dict[str, Callable[[int], Entry]]
+        made = {"S": partial(video, sync=True), "v": video, "d": disposable, "a": audio}
         for letter in letters:
             self.clock.now_us += step_us
-            entry = audio(self.clock.now_us) if letter == "a" else video(self.clock.now_us, sync=letter == "S")
-            self.stream.ring.append(entry)
-            self.is_video.append(letter != "a")
+            self.stream.ring.append(made[letter](self.clock.now_us))
+            self.is_video.append(letter in "Sv")  # what a picture behind it may need
             self.is_sync.append(letter == "S")
 
     @rule(server=st.sampled_from([b"a", b"b"]), viewer=st.integers(0, 2), room=st.sampled_from([1, 2500, ROOM]))

@@ -69,11 +69,13 @@ class Capture:
 
 
 class Server:
-    """The server's end."""
+    """The server's end. It has been welcomed, unless it does not greet."""
 
-    def __init__(self, context: sockets.Context, runtime_dir: str) -> None:
+    def __init__(self, context: sockets.Context, runtime_dir: str, greets: bool = True) -> None:
         self.socket = sockets.frames_in(context, muxer_endpoint(runtime_dir, 0), b"server-0-1")
         assert self.socket.poll(WAIT_MS, zmq.POLLOUT), "no muxer"
+        if greets:
+            self.greet()
 
     def tell(self, message: Message) -> None:
         self.socket.send_multipart(wire.encode(message))
@@ -166,10 +168,6 @@ def test_from_sample_to_frame_to_stop_and_back(context: sockets.Context) -> None
         stack.enter_context(capture.socket)
         server = Server(context, directory)
         stack.enter_context(server.socket)
-        server.tell(Hello("server-0", 1))
-        message, _ = server.receive()
-        assert isinstance(message, Welcome)
-        epoch = message.epoch
         server.tell(Describe(5, "door"))
         capture.start()
         described, _ = server.receive()
@@ -218,6 +216,18 @@ def test_a_server_none_of_whose_viewers_reads_is_told_how_far_the_stream_is(cont
         assert head == Head("door", Payload.TS, first.epoch, head.number)
         server.tell(Forget(1))
         assert server.greet().heads == ()
+
+
+def test_who_asks_before_it_greets_is_told_first_by_whom_it_is_served(context: sockets.Context) -> None:
+    """It may mean the muxer before this one, and must know before anything comes of this one."""
+    with muxer(door=settings.Stream("test:")) as (directory, _):
+        server = Server(context, directory, greets=False)
+        with server.socket:
+            for ticket in (10, 11):
+                server.tell(ReadStart(1, ticket, "gate", None, ROOM))
+            said = [server.receive()[0] for _ in range(3)]
+            assert isinstance(said[0], Welcome)
+            assert said[1:] == [Ended(10, "no such stream"), Ended(11, "no such stream")]
 
 
 def test_a_stream_that_is_not_there_ends(context: sockets.Context) -> None:

@@ -1,0 +1,192 @@
+"""No frame is missing without a reason, whatever happens between a capture, a muxer and a server's viewers.
+
+All three are the real ones (`tests.support.whole_path`). By example, how frames have once been lost; and a machine
+that goes all ways at random.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from common.drops import Drop
+from common.messages import ReadStart
+from common.sample import Payload
+from server.flow import Gate
+from server.frame_buffers import Framing
+from tests.support.whole_path import GROUP, SYNC_BYTES, Connection, WholePath
+
+QUICK_BPS, CRAWLING_BPS = 10_000_000, 150_000
+MS = 1000
+
+
+@pytest.fixture
+def path() -> Iterator[WholePath]:
+    path = WholePath()
+    yield path
+    path.close()
+
+
+def balance(path: WholePath) -> None:
+    """The books of all viewers hold, and nothing is lost."""
+    for viewer in path.viewers:
+        assert viewer.frames_due == viewer.frames_sent + sum(viewer.drops.values()), viewer.id
+        assert Drop.LOST not in viewer.drops, (viewer.id, viewer.drops)
+
+
+def test_who_asks_a_new_muxer_before_it_has_been_greeted_is_told_first_that_it_is_new(path: WholePath) -> None:
+    """What a viewer asks of the muxer it knows may come to the next one. Were it given a frame by that, it would
+    be started anew at the word that the muxer is new: with nobody to say what it was not given in between."""
+    crawls = path.join(Framing.TS, CRAWLING_BPS, kernel_bytes_max=SYNC_BYTES // 2)
+    viewer = crawls.viewer
+    assert viewer is not None
+    path.run(2000 * MS)
+    assert viewer.behind
+    path.client.tick()  # the last greeting of the old one
+    path.kill_muxer(arrives=0)
+    path.start_muxer()
+    path.capture_turn()
+    path.muxer_turns(2)
+    path.connected = True
+    while crawls.blocked:
+        crawls.read(1 << 20)
+    assert [type(message) for message in path.asked()] == [ReadStart]
+    path.muxer_turns(2)
+    path.server_turn()
+    crawls.rate_bps = 0
+    path.run(3000 * MS)
+    crawls.rate_bps = QUICK_BPS
+    path.run(1000 * MS)
+    balance(path)
+    assert path.counters.muxer_restarts == 1
+    assert viewer.flow.gate is Gate.LIVE
+    assert viewer.drops[Drop.MUXER]
+
+
+class Machine(RuleBasedStateMachine):
+    """Viewers of all speeds; processes that stand still, die and come again; lines that are full."""
+
+    @initialize(rates=st.lists(st.sampled_from([CRAWLING_BPS, 300_000, QUICK_BPS]), min_size=1, max_size=4))
+    def start(self, rates: list[int]) -> None:
+        self.path = WholePath()
+        for rate_bps in rates:
+            self.path.join(Framing.TS, rate_bps)
+        self.path.run(200 * MS)
+
+    @rule(framing=st.sampled_from([Framing.TS, Framing.INTERLEAVED]), rate_bps=st.integers(10_000, QUICK_BPS))
+    def join(self, framing: Framing, rate_bps: int) -> None:
+        self.path.join(framing, rate_bps)
+
+    @rule(rate_bps=st.integers(10_000, QUICK_BPS))
+    def join_for_the_picture_alone(self, rate_bps: int) -> None:
+        self.path.join(Framing.INTERLEAVED, rate_bps, Payload.NATIVE)
+
+    @rule(index=st.integers(0, 9))
+    def leave(self, index: int) -> None:
+        self.connection(index).leave()
+
+    @rule(index=st.integers(0, 9), rate_bps=st.sampled_from([0, 50_000, CRAWLING_BPS, 300_000, QUICK_BPS]))
+    def reads_at(self, index: int, rate_bps: int) -> None:
+        self.connection(index).rate_bps = rate_bps
+
+    @rule(index=st.integers(0, 9), plays=st.booleans())
+    def pause_or_play(self, index: int, plays: bool) -> None:
+        viewer = self.connection(index).viewer
+        if viewer is not None:
+            (self.path.fanout.read_start if plays else self.path.fanout.read_stop)(viewer)
+
+    @rule(index=st.integers(0, 9), wanted=st.booleans())
+    def key_frames_only(self, index: int, wanted: bool) -> None:
+        viewer = self.connection(index).viewer
+        if viewer is not None:
+            self.path.fanout.key_frames_only(viewer, wanted)
+
+    @rule(time_ms=st.sampled_from([10, 50, 200, 1000, 3500]))
+    def run_on(self, time_ms: int) -> None:
+        self.path.run(time_ms * MS)
+
+    @rule(
+        steps=st.lists(st.sampled_from(["time", "capture", "muxer", "muxer twice", "server", "look"]), max_size=8)
+    )
+    def run_in_any_order(self, steps: list[str]) -> None:
+        path = self.path
+        for step in steps:
+            if step == "time":
+                path.now_us += 5 * MS
+            elif step == "capture":
+                path.capture_turn()
+            elif step == "server":
+                path.server_turn()
+            elif step == "look":
+                path.fanout.tick()
+            else:
+                path.muxer_turns(1 + (step == "muxer twice"))
+
+    @rule(
+        captures=st.booleans(), muxes=st.booleans(), serves=st.booleans(),
+        time_ms=st.sampled_from([50, 300, 1200, 2500, 3200]),
+    )  # fmt: skip
+    def stand_still(self, captures: bool, muxes: bool, serves: bool, time_ms: int) -> None:
+        self.path.captures, self.path.muxes, self.path.serves = captures, muxes, serves
+        self.path.run(time_ms * MS)
+        self.path.captures = self.path.muxes = self.path.serves = True
+
+    @rule(
+        arrives=st.sampled_from([0, 3, 1000]), dead_ms=st.sampled_from([0, 100, 1000]),
+        apart_ms=st.sampled_from([0, 10, 50]),
+    )  # fmt: skip
+    def another_muxer(self, arrives: int, dead_ms: int, apart_ms: int) -> None:
+        self.path.kill_muxer(arrives)
+        self.path.run(dead_ms * MS)
+        self.path.start_muxer()
+        self.path.run(apart_ms * MS)
+        self.path.connected = True
+
+    @rule(messages=st.sampled_from([0, 2, 10, 1000]))
+    def way_to_the_server_holds(self, messages: int) -> None:
+        self.path.queue_max = messages
+
+    @rule(ends=st.booleans())
+    def another_life_of_the_source(self, ends: bool) -> None:
+        if ends:
+            self.path.end_source()
+        self.path.begin_source()
+
+    @rule(samples=st.integers(1, 40))
+    def lose_samples(self, samples: int) -> None:
+        self.path.lose_samples(samples)
+
+    @precondition(lambda self: hasattr(self, "path"))
+    @invariant()
+    def books_balance(self) -> None:
+        balance(self.path)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "path"):
+            return
+        try:
+            self.all_go_on()
+        finally:
+            self.path.close()
+
+    def all_go_on(self) -> None:
+        """Where nothing is in the way any more, who is quick keeps up soon."""
+        path = self.path
+        path.queue_max = 1000
+        for connection in path.connections:
+            connection.rate_bps = QUICK_BPS
+        for viewer in path.viewers:
+            path.fanout.key_frames_only(viewer, False)
+            path.fanout.read_start(viewer)
+        path.run(7000 * MS)
+        self.books_balance()
+        assert all(viewer.flow.reading and viewer.frames_behind < GROUP for viewer in path.viewers)
+
+    def connection(self, index: int) -> Connection:
+        return self.path.connections[index % len(self.path.connections)]
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -1,0 +1,382 @@
+"""A capture's way out, a muxer and a server's fan-out, joined by lines of memory: processes but for their ends.
+
+`capture.outlet.Outlet`, `muxer.worker.Worker`, `server.muxer_client.MuxerClient` and `server.fanout.Fanout` are
+the real ones, and so is what they say to each other. ZeroMQ, the clock and the viewers' kernels are models: so
+whatever a machine under load does to processes can be done at will, and again. One stands still, one is killed, a
+line is full, a message comes late; time moves only when told to.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import zmq
+
+from capture.outlet import Outlet as CaptureOutlet
+from common import clock, logs, sockets, wire
+from common.config import Config, Processes, Stream
+from common.lines import Lines
+from common.messages import Message, SampleMessage
+from common.poller import READ
+from common.role import Role
+from common.sample import Codec, Payload, Sample, Track
+from common.wire import Buffer
+from muxer import sources as muxer_sources
+from muxer import worker as muxer_worker
+from server.counters import Counters
+from server.fanout import Fanout
+from server.frame_buffers import Framing
+from server.muxer_client import MuxerClient
+from server.tcp_outlet import TcpOutlet
+from server.viewers import Channels, Viewer
+
+Parts = list[Buffer]
+
+STREAM = "cam"
+AGE_MAX_US = 1_000_000
+STEP_US = 10_000
+PICTURE_US = 40_000
+GROUP = 50  # pictures
+AUDIO_EVERY = 3  # a frame of sound comes with one picture in so many
+TRACKS = (
+    Track(Codec.H264, 320, 240, 25.0),
+    Track(Codec.AAC, sample_rate_hz=48000, channels=2, config=b"\x11\x90"),
+)
+SYNC_BYTES, PICTURE_BYTES, AUDIO_BYTES = 5000, 1200, 300
+KERNEL_BYTES = 12_000  # of a viewer's connection: half a second of the stream
+
+
+class Line:
+    """A socket: what has come. say: sends. Neither has a limit but those that `say` knows."""
+
+    def __init__(self, say: Callable[[Parts], None]) -> None:
+        self.say = say
+        self.inbox: deque[Parts] = deque()
+
+    def fileno(self) -> int:
+        return -1
+
+    def close(self) -> None:
+        pass
+
+
+class Unpolled:
+    """In the place of a poller: turns are taken when the test says, and in each all may have something to read."""
+
+    def __init__(self) -> None:
+        self._handlers: list[Callable[[int], None]] = []
+
+    def add(self, _fd: int, _events: int, handler: Callable[[int], None]) -> None:
+        self._handlers.append(handler)
+
+    def remove(self, _fd: int) -> None:
+        pass
+
+    def poll(self, _wait_us: int) -> None:
+        for handler in self._handlers:
+            handler(READ)
+
+    def close(self) -> None:
+        pass
+
+
+class MuxerRole:
+    """What a muxer's worker wants of its process: here, so many turns."""
+
+    name = "muxer-0"
+    context = None
+    wake_fd = -1
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.lines = Lines(config)
+        self.log = logs.Logger()
+        self.turns = 0
+
+    @property
+    def stopping(self) -> bool:
+        self.turns -= 1
+        return self.turns < 0
+
+    def ready(self) -> None:
+        pass
+
+    def tick(self, *_: object) -> None:
+        pass
+
+    def take_changes(self) -> bool:
+        return False
+
+    def watch(self, *_: object) -> None:
+        pass
+
+    def leave(self, *_: object) -> None:
+        pass
+
+
+class Connection:
+    """A viewer with its way out: a kernel that holds so much, and a client that reads when told to.
+
+    Stands for `TcpOutlet` and is the viewer's owner, too.
+    """
+
+    frames_lost = queue_overflows = 0
+    sends_files = False
+    round_trip_us = 0
+
+    def __init__(self, fanout: Fanout, kernel_bytes_max: int) -> None:
+        self._fanout = fanout
+        self._max = kernel_bytes_max
+        self.blocked = False
+        self.kernel_bytes = 0
+        self.unfinished_bytes = 0
+        self.rate_bps = 0
+        self.viewer: Viewer | None = None
+
+    def offer(self, frame: Buffer) -> bool:
+        if self.blocked:
+            return False
+        taken = min(len(frame), self._max - self.kernel_bytes)
+        self.blocked = taken < len(frame)
+        if not taken:
+            return False
+        self.kernel_bytes += taken
+        self.unfinished_bytes = len(frame) - taken
+        return True
+
+    def read(self, size: int) -> None:
+        """The client takes so many bytes; the kernel so many more of what is unfinished."""
+        self.kernel_bytes -= min(size, self.kernel_bytes)
+        if not self.blocked or self.viewer is None or self.kernel_bytes > self._max // 2:
+            return
+        taken = min(self.unfinished_bytes, self._max - self.kernel_bytes)
+        self.kernel_bytes += taken
+        self.unfinished_bytes -= taken
+        if not self.unfinished_bytes:
+            self.blocked = False
+            self._fanout.drained(self.viewer)
+
+    @property
+    def window_bytes(self) -> int:
+        return self._max
+
+    @property
+    def frames_unfinished(self) -> int:
+        return int(self.unfinished_bytes > 0)
+
+    def fit(self, *_: int) -> None:
+        pass
+
+    def leave(self) -> None:
+        if self.viewer is not None:
+            self._fanout.remove(self.viewer)
+            self.viewer = None
+
+    # as the viewer's owner
+
+    def broken(self, error: OSError) -> None:
+        raise error
+
+    def starting(self, *_: object) -> None:
+        pass
+
+    def started(self, *_: object) -> None:
+        pass
+
+    def ended(self, _viewer: Viewer, _reason: str) -> None:
+        self.leave()
+
+
+class WholePath:
+    """One stream from a capture to viewers at one server.
+
+    captures, muxes, serves: whether that process runs, or stands still. queue_max: messages that may be under way
+    to the server. connected: whether the server's line to the muxer stands.
+    """
+
+    def __init__(self) -> None:
+        self.now_us = 1_000_000_000
+        self.captures = self.muxes = self.serves = True
+        self.queue_max = 1000
+        self.connected = False
+        self.config = Config(
+            runtime_dir="/nowhere", processes=Processes(muxers=1), streams={STREAM: Stream("test:", keep_ms=0)}
+        )
+        self._to_muxer = Line(self._from_muxer)  # the muxer's end of the servers' line
+        self._samples_in = Line(lambda parts: self._samples_out.inbox.append(parts))
+        self._samples_out = Line(lambda parts: self._samples_in.inbox.append(parts))
+        self._identity = b""
+        self.muxer: muxer_worker.Worker | None = None
+        self._patch = pytest.MonkeyPatch()
+        self._install()
+        self.capture = CaptureOutlet(cast(sockets.Socket, self._samples_out))
+        self._pictures = 0
+        self._picture_us = 0
+        self.begin_source()
+        self.counters = Counters()
+        self.client = MuxerClient(
+            cast(sockets.Context, None), cast(Any, Unpolled()), Lines(self.config), "server-0", [STREAM],
+            self.counters, logs.Logger(), lambda: self.now_us, cast(Any, MuxerRole(self.config)),
+        )  # fmt: skip
+        self.fanout = Fanout(
+            "server-0", [STREAM], self.client.send, self.counters, lambda: self.now_us, AGE_MAX_US
+        )
+        self.connections: list[Connection] = []
+        self.start_muxer()
+        self.connected = True
+
+    # ---- what happens ---------------------------------------------------------------------------------------
+
+    def begin_source(self) -> None:
+        """A new life of the source."""
+        self.capture.begin(TRACKS)
+        self.capture.tell_state(True)
+        self._pictures = 0
+        self._picture_us = self.now_us
+
+    def end_source(self) -> None:
+        """It is unplugged."""
+        self.capture.tell_state(False, "unplugged")
+
+    def kill_muxer(self, arrives: int) -> None:
+        """It dies; so many messages of what it sent were out already."""
+        self.muxer = None
+        self.connected = False
+        self._to_muxer.inbox.clear()
+        self._samples_in.inbox.clear()
+        while len(self._to_server) > arrives:
+            self._to_server.pop()
+
+    def start_muxer(self) -> None:
+        """Another one; the server's line to it does not stand yet."""
+        self._role = MuxerRole(self.config)
+        self.muxer = muxer_worker.Worker(cast(Role, self._role), 0)
+
+    def join(
+        self, framing: Framing, rate_bps: int, payload: Payload = Payload.TS, kernel_bytes_max: int = KERNEL_BYTES
+    ) -> Connection:
+        """A viewer comes, and plays: of a native payload the picture alone."""
+        connection = Connection(self.fanout, kernel_bytes_max)
+        channels: Channels = ((0, 1), None) if payload is Payload.NATIVE else ((0, 1),)
+        connection.viewer = self.fanout.add(
+            STREAM, connection, cast(TcpOutlet, connection), framing, channels, "peer:1", "agent", payload
+        )
+        connection.rate_bps = rate_bps
+        self.connections.append(connection)
+        self.fanout.read_start(connection.viewer)
+        return connection
+
+    def lose_samples(self, samples: int) -> None:
+        """So many, at most, do not come to the muxer: it was behind."""
+        under_way = self._samples_in.inbox
+        lost = [parts for parts in under_way if isinstance(wire.decode(parts)[0], SampleMessage)][:samples]
+        kept = [parts for parts in under_way if parts not in lost]
+        under_way.clear()
+        under_way.extend(kept)
+
+    def asked(self) -> list[Message]:
+        """What is under way to the muxer."""
+        return [wire.decode(parts[1:])[0] for parts in self._to_muxer.inbox]
+
+    # ---- time -----------------------------------------------------------------------------------------------
+
+    def run(self, time_us: int) -> None:
+        """All that runs does so for so long."""
+        for _ in range(time_us // STEP_US):
+            self.now_us += STEP_US
+            self.capture_turn()
+            self.muxer_turns(1)
+            self.server_turn()
+            for connection in self.connections:
+                connection.read(connection.rate_bps * STEP_US // 8_000_000)
+
+    def capture_turn(self) -> None:
+        """What is due of the source."""
+        if not self.captures:
+            return
+        self.capture.receive()
+        if self.capture.take_key_frame_request():
+            self._pictures = -(-self._pictures // GROUP) * GROUP
+        while self._picture_us <= self.now_us:
+            self.publish()
+
+    def publish(self) -> None:
+        """One more picture, and perhaps a frame of sound."""
+        sync = self._pictures % GROUP == 0
+        head = b"\x65" if sync else b"\x01" if self._pictures % 4 == 3 else b"\x41"
+        data = b"\0\0\0\1" + head + b"\x55" * (SYNC_BYTES if sync else PICTURE_BYTES)
+        self.capture.publish(Sample(data, self._picture_us, Codec.H264, sync))
+        if self._pictures % AUDIO_EVERY == 0:
+            self.capture.publish(Sample(b"\x21" * AUDIO_BYTES, self._picture_us, Codec.AAC))
+        self._pictures += 1
+        self._picture_us += PICTURE_US
+
+    def muxer_turns(self, turns: int) -> None:
+        """Turns of the muxer's loop; the first of them keeps house."""
+        if self.muxer is not None and self.muxes:
+            self._role.turns = turns
+            self.muxer.run()
+
+    def server_turn(self) -> None:
+        """What the server does until it has nothing more to do."""
+        if not self.serves:
+            return
+        self.client.tick()
+        self.fanout.tick()
+        while self.client.drain(self.fanout):
+            pass
+
+    # ---- books ----------------------------------------------------------------------------------------------
+
+    @property
+    def viewers(self) -> list[Viewer]:
+        return [connection.viewer for connection in self.connections if connection.viewer is not None]
+
+    def close(self) -> None:
+        self._patch.undo()
+
+    # ---- inside ---------------------------------------------------------------------------------------------
+
+    def _install(self) -> None:
+        """Put the lines in the place of ZeroMQ's sockets, and this clock in the place of the real one."""
+
+        def receive(line: Line) -> Parts | None:
+            return line.inbox.popleft() if line.inbox else None
+
+        def frames_in(_context: object, _end: object, identity: bytes) -> Line:
+            self._identity = identity
+            line = Line(self._from_server)
+            self._to_server = line.inbox
+            return line
+
+        verbs: dict[str, Callable[..., object]] = {
+            "send": lambda line, parts: line.say([bytes(part) for part in parts]),
+            "receive": receive,
+            "take": receive,
+            "readable": lambda lines: [line for line in lines if line.inbox],
+            "frames_in": frames_in,
+            "frames_out": lambda *_: self._to_muxer,
+            "samples_in": lambda *_: self._samples_in,
+        }
+        for name, verb in verbs.items():
+            self._patch.setattr(sockets, name, verb)
+        self._patch.setattr(clock, "now_us", lambda: self.now_us)
+        for module in (muxer_worker, muxer_sources):
+            self._patch.setattr(module, "now_us", lambda: self.now_us)
+        self._patch.setattr(muxer_worker, "Poller", Unpolled)
+        self._patch.setattr(muxer_worker, "time", SimpleNamespace(sleep=lambda _: None))
+
+    def _from_server(self, parts: Parts) -> None:
+        if not self.connected:
+            raise zmq.Again
+        self._to_muxer.inbox.append([self._identity, *parts])
+
+    def _from_muxer(self, parts: Parts) -> None:
+        identity, *rest = parts
+        if identity != self._identity or not self.connected:
+            raise zmq.ZMQError(zmq.EHOSTUNREACH)
+        if len(self._to_server) >= self.queue_max:
+            raise zmq.Again
+        self._to_server.append(rest)
