@@ -27,7 +27,7 @@ class Drop(StrEnum):
     UDP_QUEUE = "udp_queue"  # it would not have left at the pace that is set
     UDP_KERNEL = "udp_kernel"  # the kernel did not take it, or not all of it
     UNSENT = "unsent"  # taken, and not all of it handed to the kernel when the viewer left
-    LEFT = "left"  # it had come, and the viewer left before it was its turn
+    LEFT = "left"  # the stream had it, and the viewer left before it was its turn
 
 
 QUEUE_DROPS = (Drop.AGE, Drop.QUEUE_FULL, Drop.SYNC, Drop.DISPOSABLE, Drop.LOWERED, Drop.NOT_KEPT, Drop.LEADING)
