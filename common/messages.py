@@ -167,8 +167,8 @@ class ReadStart(Message, frozen=True, tag=24):
     """server → muxer: open this viewer's gate.
 
     ticket: names this reading; never used before by this server.
-    after: the (epoch, number) of the last frame the viewer was given, to go on behind it; None to start at a
-        sync point.
+    after: the (epoch, number) of the last frame the viewer was given, to go on behind it; None, or one of another
+        muxer, to start at a sync point, or as `resume` says.
     room_bytes: what the viewer's socket takes now; queued frames beyond it are not sent (at least one is).
     delay_us: how long the kernel will take, at the viewer's pace, to send what it is given: what is queued has
         that much less time to wait.

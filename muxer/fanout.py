@@ -120,16 +120,17 @@ class Fanout:
     def read_start(self, identity: bytes, message: ReadStart) -> bool:
         """Open a viewer's gate; False where VIEWERS_MAX are there already."""
         server = self._servers.setdefault(identity, _Server())
+        number = self._number_behind(message.after)
         session = server.sessions.get(message.viewer)
         if session is None:
             if len(server.sessions) >= VIEWERS_MAX:
                 return False
             session = server.sessions[message.viewer] = ViewerSession(self._stream, self._limits, self._clock)
-            if message.after is not None and message.after[0] == self._epoch:  # its server was taken to be dead
-                session.queue.go_on(message.after[1] + 1)
+            if number is not None:  # its server was taken to be dead, or the stream had moved
+                session.queue.go_on(number)
         else:
-            self._seek(server, session, message.after)
-        if message.after is None and message.resume is not None:
+            self._seek(server, session, number)
+        if number is None and message.resume is not None:
             *had, is_whole = message.resume
             session.queue.resume((had[0], had[1]), is_whole, self._clock())
         session.open(message)
@@ -142,7 +143,7 @@ class Fanout:
         server = self._servers.get(identity)
         session = server.readers.get(message.ticket) if server is not None else None
         if server is not None and session is not None:
-            self._seek(server, session, message.after)
+            self._seek(server, session, self._number_behind(message.after))
 
     def forget(self, identity: bytes, viewer: int) -> None:
         """The viewer is gone."""
@@ -247,11 +248,15 @@ class Fanout:
             server.live.add(session.ticket)
             last.live.append(session.ticket)
 
-    def _seek(self, server: _Server, session: ViewerSession, after: Position | None) -> None:
+    def _number_behind(self, after: Position | None) -> int | None:
+        """The number of the frame behind this one; None if there is none, or it is another muxer's."""
+        return after[1] + 1 if after is not None and after[0] == self._epoch else None
+
+    def _seek(self, server: _Server, session: ViewerSession, number: int | None) -> None:
         server.shut(session.ticket)
         session.read_stop()
-        if after is not None and after[0] == self._epoch:
-            session.queue.seek(after[1] + 1)
+        if number is not None:
+            session.queue.seek(number)
         else:
             session.queue.restart(self._clock())
 

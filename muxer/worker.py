@@ -295,7 +295,7 @@ class Worker:
         if output.error:
             return output.error
         is_other = message.after is not None and message.after[0] != output.epoch
-        if is_other and message.payload is Payload.NATIVE:
+        if is_other and message.resume is None and message.payload is Payload.NATIVE:
             return "the stream has changed: ask for its description again"
         if not output.fanout.read_start(identity, message):
             return "too many viewers"

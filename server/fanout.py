@@ -149,7 +149,7 @@ class Fanout:
             for viewer in list(stream.viewers):
                 ticket, room = viewer.flow.ticket, self._queues.room(viewer)
                 if replaced:
-                    message = viewer.flow.muxer_replaced(viewer.resume, room)
+                    message = viewer.flow.muxer_replaced(viewer.position, viewer.resume, room)
                 else:
                     message = viewer.flow.muxer_forgot(viewer.position, room)
                 self._settle(viewer, ticket, message)

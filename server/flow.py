@@ -43,7 +43,7 @@ class Flow:
     """
 
     __slots__ = (
-        "_is_replaced", "_resume", "_tickets", "gate", "key_frames_only", "payload", "stream", "ticket", "viewer",
+        "_resume", "_tickets", "gate", "key_frames_only", "payload", "stream", "ticket", "viewer",
     )  # fmt: skip
 
     def __init__(self, viewer: int, stream: str, tickets: Iterator[int], payload: Payload = Payload.TS) -> None:
@@ -54,7 +54,6 @@ class Flow:
         self.ticket: int | None = None
         self.key_frames_only = False
         self._tickets = tickets
-        self._is_replaced = False
         self._resume: Resume | None = None
 
     @property
@@ -80,7 +79,6 @@ class Flow:
 
     def took(self) -> None:
         """A frame came by ticket and was taken."""
-        self._is_replaced = False
         self._resume = None
 
     def live(self) -> None:
@@ -92,11 +90,10 @@ class Flow:
         """The ticket gets nothing more. Only with an open ticket."""
         return self._open(after, room)
 
-    def muxer_replaced(self, resume: Resume | None, room: Room | None) -> ReadStart | None:
-        """Another muxer has the stream now: it knows of no ticket and no position."""
-        self._is_replaced = True
+    def muxer_replaced(self, after: Position | None, resume: Resume | None, room: Room | None) -> ReadStart | None:
+        """Another muxer has the stream now: it knows of no ticket, and of no position unless it had it before."""
         self._resume = resume
-        return self._open(None, room) if self.reading else None
+        return self._open(after, room) if self.reading else None
 
     def muxer_forgot(self, after: Position | None, room: Room | None) -> ReadStart | None:
         """The same muxer may have lost what was said, or we what it sent: open the ticket anew."""
@@ -119,8 +116,6 @@ class Flow:
             return None
         self.gate = Gate.CATCHING_UP
         self.ticket = next(self._tickets)
-        if self._is_replaced:
-            after = None
         return ReadStart(
             self.viewer, self.ticket, self.stream, after, room.bytes, room.delay_us, self.key_frames_only,
             self._resume, self.payload,
@@ -129,4 +124,4 @@ class Flow:
     def _shut(self, gate: Gate, after: Position | None) -> ReadStop | None:
         ticket, self.ticket = self.ticket, None
         self.gate = gate
-        return None if ticket is None else ReadStop(ticket, None if self._is_replaced else after)
+        return None if ticket is None else ReadStop(ticket, after)

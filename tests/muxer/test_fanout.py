@@ -216,6 +216,30 @@ def test_a_position_of_this_muxer_counts_more() -> None:
     assert [parcel.number for parcel in fanout.parcels()] == [1, 2, 3]
 
 
+def test_a_stream_that_comes_back_to_its_muxer_tells_what_the_viewer_missed() -> None:
+    """It had moved to another muxer, of which the viewer was not given a frame."""
+    fanout, stream, _ = make()
+    repeat(stream, "Svv")
+    fanout.read_start(b"s", start(1, 10))
+    fanout.parcels()
+    fanout.forget(b"s", 1)
+    repeat(stream, "vvSv", first=3)
+    fanout.read_start(b"s", replace(start(1, 11, after=2), resume=(5, 2, False)))
+    first, second = fanout.parcels()
+    assert addresses([first, second]) == [(5, False, [11], [], []), (6, False, [11], [11], [])]
+    assert first.left_out[11][QUEUE_DROPS.index(Drop.SYNC)] == sum(first.left_out[11]) == 2
+
+
+def test_positions_of_another_muxer_say_nothing_and_the_sample_does() -> None:
+    fanout, stream, _ = make()
+    repeat(stream, "Svvv")
+    other = (EPOCH + 1, 1)
+    fanout.read_start(b"s", replace(resume(1), after=other))
+    fanout.read_stop(b"s", ReadStop(10, other))
+    fanout.read_start(b"s", replace(resume(1), ticket=11, after=other))
+    assert [parcel.number for parcel in fanout.parcels()] == [2, 3]
+
+
 def test_a_source_that_ends_with_frames_unsent_takes_them_along() -> None:
     fanout, stream, _ = make()
     stream.ring.append(video(sync=True))

@@ -20,7 +20,7 @@ INPUTS = (
     "muxer_replaced", "muxer_replaced, full", "muxer_forgot", "muxer_forgot, full", "lower", "lower, full",
 )  # fmt: skip
 START = ReadStart(1, 0, "cam", AFTER, *ROOM)
-FROM_SYNC = ReadStart(1, 0, "cam", None, *ROOM, resume=RESUME)
+RESUMED = ReadStart(1, 0, "cam", AFTER, *ROOM, resume=RESUME)
 STOP = ReadStop(0, AFTER)
 LOWERED = ReadStart(1, 0, "cam", AFTER, *ROOM, True)
 
@@ -36,7 +36,7 @@ TABLE: dict[str, dict[Gate, tuple[Gate, ReadStart | ReadStop | None] | None]] = 
     "live": {C: None, U: (L, None), L: None, W: None},
     "parked": {C: None, U: (U, START), L: (U, START), W: None},
     "parked, full": {C: None, U: (W, None), L: (W, None), W: None},
-    "muxer_replaced": {C: (C, None), U: (U, FROM_SYNC), L: (U, FROM_SYNC), W: (U, FROM_SYNC)},
+    "muxer_replaced": {C: (C, None), U: (U, RESUMED), L: (U, RESUMED), W: (U, RESUMED)},
     "muxer_replaced, full": {C: (C, None), U: (W, None), L: (W, None), W: (W, None)},
     "muxer_forgot": {C: (C, None), U: (U, START), L: (U, START), W: (U, START)},
     "muxer_forgot, full": {C: (C, None), U: (W, None), L: (W, None), W: (W, None)},
@@ -65,7 +65,7 @@ def feed(flow: Flow, given_input: str) -> ReadStart | ReadStop | None:
         case "parked":
             return flow.parked(AFTER, room)
         case "muxer_replaced":
-            return flow.muxer_replaced(RESUME, room)
+            return flow.muxer_replaced(AFTER, RESUME, room)
         case "muxer_forgot":
             return flow.muxer_forgot(AFTER, room)
         case "lower":
@@ -120,15 +120,15 @@ def test_every_input_in_every_state(given_input: str, state: Gate) -> None:
     assert flow.reading is (flow.gate is not C)
 
 
-def test_positions_of_another_muxer_are_not_named_until_a_frame_of_the_new_one_came() -> None:
+def test_a_new_muxer_is_told_which_sample_the_viewer_has_until_a_frame_of_it_came() -> None:
     flow = gate_in(L)
     feed(flow, "muxer_replaced")
     stop = flow.blocked(AFTER)
     assert stop is not None
-    assert stop.after is None
+    assert stop.after == AFTER
     again = flow.drained(AFTER, ROOM)
     assert again is not None
-    assert (again.after, again.resume) == (None, RESUME)
+    assert (again.after, again.resume) == (AFTER, RESUME)
     flow.took()
     stop = flow.blocked(AFTER)
     assert stop is not None
@@ -138,13 +138,13 @@ def test_positions_of_another_muxer_are_not_named_until_a_frame_of_the_new_one_c
     assert (again.after, again.resume) == (AFTER, None)
 
 
-def test_a_viewer_that_was_stopped_meanwhile_starts_at_a_sync_point_too() -> None:
+def test_and_of_a_viewer_that_was_stopped_meanwhile_too() -> None:
     flow = gate_in(L)
     flow.read_stop(AFTER)
     assert feed(flow, "muxer_replaced") is None
     start = flow.read_start(AFTER, ROOM)
     assert start is not None
-    assert start.after is None
+    assert (start.after, start.resume) == (AFTER, RESUME)
 
 
 def test_a_lowered_viewer_says_so_until_it_is_not() -> None:
