@@ -9,17 +9,27 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from common import wire
 from common.drops import Drop
 from common.messages import ReadStart
 from common.sample import Payload
 from server.flow import Gate
 from server.frame_buffers import Framing
+from tests.support.muxer_in_memory import QUEUE_MAX
 from tests.support.whole_path import GROUP, SYNC_BYTES, Connection, WholePath
 
 QUICK_BPS, CRAWLING_BPS = 10_000_000, 150_000
 MS = 1000
+STEPS = ("time", "capture", "muxers", "muxers twice", "server", "server, no greeting", "viewers")
 
 
 @pytest.fixture
@@ -45,14 +55,14 @@ def test_who_asks_a_new_muxer_before_it_has_been_greeted_is_told_first_that_it_i
     path.run(2000 * MS)
     assert viewer.behind
     path.client.tick()  # the last greeting of the old one
-    path.kill_muxer(arrives=0)
-    path.start_muxer()
+    path.muxer.kill(arrives=0)
+    path.muxer.start()
     path.capture_turn()
     path.muxer_turns(2)
-    path.connected = True
+    path.muxer.connected = True
     while crawls.blocked:
         crawls.read(1 << 20)
-    assert [type(message) for message in path.asked()] == [ReadStart]
+    assert [type(wire.decode(parts[1:])[0]) for parts in path.muxer.asked.inbox] == [ReadStart]
     path.muxer_turns(2)
     path.server_turn()
     crawls.rate_bps = 0
@@ -107,22 +117,25 @@ class Machine(RuleBasedStateMachine):
     def run_on(self, time_ms: int) -> None:
         self.path.run(time_ms * MS)
 
-    @rule(
-        steps=st.lists(st.sampled_from(["time", "capture", "muxer", "muxer twice", "server", "look"]), max_size=8)
-    )
+    @rule(steps=st.lists(st.sampled_from(STEPS), max_size=12))
     def run_in_any_order(self, steps: list[str]) -> None:
         path = self.path
         for step in steps:
-            if step == "time":
-                path.now_us += 5 * MS
-            elif step == "capture":
-                path.capture_turn()
-            elif step == "server":
-                path.server_turn()
-            elif step == "look":
-                path.fanout.tick()
-            else:
-                path.muxer_turns(1 + (step == "muxer twice"))
+            match step:
+                case "time":
+                    path.now_us += 5 * MS
+                case "capture":
+                    path.capture_turn()
+                case "muxers":
+                    path.muxer_turns(1)
+                case "muxers twice":
+                    path.muxer_turns(2)
+                case "server":
+                    path.server_turn()
+                case "server, no greeting":
+                    path.server_turn(greets=False)
+                case "viewers":
+                    path.viewers_read()
 
     @rule(
         captures=st.booleans(), muxes=st.booleans(), serves=st.booleans(),
@@ -134,19 +147,33 @@ class Machine(RuleBasedStateMachine):
         self.path.captures = self.path.muxes = self.path.serves = True
 
     @rule(
-        arrives=st.sampled_from([0, 3, 1000]), dead_ms=st.sampled_from([0, 100, 1000]),
-        apart_ms=st.sampled_from([0, 10, 50]),
+        index=st.integers(0, 1), arrives=st.sampled_from([0, 3, 1000]), dead_ms=st.sampled_from([0, 100, 1000]),
+        apart_ms=st.sampled_from([0, 10, 50]), ungreeted_ms=st.sampled_from([0, 50, 190]),
     )  # fmt: skip
-    def another_muxer(self, arrives: int, dead_ms: int, apart_ms: int) -> None:
-        self.path.kill_muxer(arrives)
-        self.path.run(dead_ms * MS)
-        self.path.start_muxer()
-        self.path.run(apart_ms * MS)
-        self.path.connected = True
+    def another_muxer(self, index: int, arrives: int, dead_ms: int, apart_ms: int, ungreeted_ms: int) -> None:
+        muxer = self.path.muxers[index]
+        if muxer.worker is not None:
+            muxer.kill(arrives)
+            self.path.run(dead_ms * MS)
+            muxer.start()
+            self.path.run(apart_ms * MS)
+            muxer.connected = True
+            self.path.run(ungreeted_ms * MS, greets=False)
 
-    @rule(messages=st.sampled_from([0, 2, 10, 1000]))
+    @rule(muxers=st.integers(1, 2), apart_ms=st.sampled_from([0, 10, 50]), server_first=st.booleans())
+    def move(self, muxers: int, apart_ms: int, server_first: bool) -> None:
+        """The stream, to the second muxer or to the first: who is told of it first?"""
+        take = [self.path.muxers_take, self.path.server_takes]
+        if server_first:
+            take.reverse()
+        for each in take:
+            each(muxers)
+            self.path.run(apart_ms * MS)
+
+    @rule(messages=st.sampled_from([0, 2, 10, QUEUE_MAX]))
     def way_to_the_server_holds(self, messages: int) -> None:
-        self.path.queue_max = messages
+        for muxer in self.path.muxers:
+            muxer.queue_max = messages
 
     @rule(ends=st.booleans())
     def another_life_of_the_source(self, ends: bool) -> None:
@@ -174,7 +201,7 @@ class Machine(RuleBasedStateMachine):
     def all_go_on(self) -> None:
         """Where nothing is in the way any more, who is quick keeps up soon."""
         path = self.path
-        path.queue_max = 1000
+        self.way_to_the_server_holds(QUEUE_MAX)
         for connection in path.connections:
             connection.rate_bps = QUICK_BPS
         for viewer in path.viewers:
@@ -189,4 +216,11 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_for_minutes() -> None:
+    """./deploy/test -m slow tests/server/test_lost_frames.py"""
+    run_state_machine_as_test(Machine, settings=settings(max_examples=2000, stateful_step_count=60, deadline=None))

@@ -6,21 +6,17 @@ whatever a machine under load does to processes can be done at will, and again. 
 line is full, a message comes late; time moves only when told to.
 """
 
-from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-import zmq
 
 from capture.outlet import Outlet as CaptureOutlet
 from common import clock, logs, sockets, wire
 from common.config import Config, Processes, Stream
 from common.lines import Lines
-from common.messages import Message, SampleMessage
-from common.poller import READ
-from common.role import Role
+from common.messages import SampleMessage
 from common.sample import Codec, Payload, Sample, Track
 from common.wire import Buffer
 from muxer import sources as muxer_sources
@@ -31,10 +27,10 @@ from server.frame_buffers import Framing
 from server.muxer_client import MuxerClient
 from server.tcp_outlet import TcpOutlet
 from server.viewers import Channels, Viewer
+from tests.support.muxer_in_memory import Line, MuxerProcess, Parts, Unpolled
+from tests.support.unwatched import Unwatched
 
-Parts = list[Buffer]
-
-STREAM = "cam"
+STREAM = "door"  # of two muxers the second has it, by its name
 AGE_MAX_US = 1_000_000
 STEP_US = 10_000
 PICTURE_US = 40_000
@@ -46,74 +42,6 @@ TRACKS = (
 )
 SYNC_BYTES, PICTURE_BYTES, AUDIO_BYTES = 5000, 1200, 300
 KERNEL_BYTES = 12_000  # of a viewer's connection: half a second of the stream
-
-
-class Line:
-    """A socket: what has come. say: sends. Neither has a limit but those that `say` knows."""
-
-    def __init__(self, say: Callable[[Parts], None]) -> None:
-        self.say = say
-        self.inbox: deque[Parts] = deque()
-
-    def fileno(self) -> int:
-        return -1
-
-    def close(self) -> None:
-        pass
-
-
-class Unpolled:
-    """In the place of a poller: turns are taken when the test says, and in each all may have something to read."""
-
-    def __init__(self) -> None:
-        self._handlers: list[Callable[[int], None]] = []
-
-    def add(self, _fd: int, _events: int, handler: Callable[[int], None]) -> None:
-        self._handlers.append(handler)
-
-    def remove(self, _fd: int) -> None:
-        pass
-
-    def poll(self, _wait_us: int) -> None:
-        for handler in self._handlers:
-            handler(READ)
-
-    def close(self) -> None:
-        pass
-
-
-class MuxerRole:
-    """What a muxer's worker wants of its process: here, so many turns."""
-
-    name = "muxer-0"
-    context = None
-    wake_fd = -1
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.lines = Lines(config)
-        self.log = logs.Logger()
-        self.turns = 0
-
-    @property
-    def stopping(self) -> bool:
-        self.turns -= 1
-        return self.turns < 0
-
-    def ready(self) -> None:
-        pass
-
-    def tick(self, *_: object) -> None:
-        pass
-
-    def take_changes(self) -> bool:
-        return False
-
-    def watch(self, *_: object) -> None:
-        pass
-
-    def leave(self, *_: object) -> None:
-        pass
 
 
 class Connection:
@@ -192,40 +120,33 @@ class Connection:
 class WholePath:
     """One stream from a capture to viewers at one server.
 
-    captures, muxes, serves: whether that process runs, or stands still. queue_max: messages that may be under way
-    to the server. connected: whether the server's line to the muxer stands.
+    captures, muxes, serves: whether such processes run, or stand still. muxers: the first has the stream; where
+    there are two, the second.
     """
 
     def __init__(self) -> None:
         self.now_us = 1_000_000_000
         self.captures = self.muxes = self.serves = True
-        self.queue_max = 1000
-        self.connected = False
-        self.config = Config(
-            runtime_dir="/nowhere", processes=Processes(muxers=1), streams={STREAM: Stream("test:", keep_ms=0)}
-        )
-        self._to_muxer = Line(self._from_muxer)  # the muxer's end of the servers' line
-        self._samples_in = Line(lambda parts: self._samples_out.inbox.append(parts))
-        self._samples_out = Line(lambda parts: self._samples_in.inbox.append(parts))
-        self._identity = b""
-        self.muxer: muxer_worker.Worker | None = None
         self._patch = pytest.MonkeyPatch()
         self._install()
+        self._samples_out = Line(self._publish)
+        config = _config(muxers=1)
+        self.muxers = [MuxerProcess(index, config, self._samples_out) for index in range(2)]
         self.capture = CaptureOutlet(cast(sockets.Socket, self._samples_out))
         self._pictures = 0
         self._picture_us = 0
         self.begin_source()
         self.counters = Counters()
         self.client = MuxerClient(
-            cast(sockets.Context, None), cast(Any, Unpolled()), Lines(self.config), "server-0", [STREAM],
-            self.counters, logs.Logger(), lambda: self.now_us, cast(Any, MuxerRole(self.config)),
+            cast(sockets.Context, None), cast(Any, Unpolled()), Lines(config), "server-0", [STREAM],
+            self.counters, logs.Logger(), lambda: self.now_us, Unwatched(),
         )  # fmt: skip
         self.fanout = Fanout(
             "server-0", [STREAM], self.client.send, self.counters, lambda: self.now_us, AGE_MAX_US
         )
         self.connections: list[Connection] = []
-        self.start_muxer()
-        self.connected = True
+        self.muxer.start()
+        self.muxer.connected = True
 
     # ---- what happens ---------------------------------------------------------------------------------------
 
@@ -240,19 +161,23 @@ class WholePath:
         """It is unplugged."""
         self.capture.tell_state(False, "unplugged")
 
-    def kill_muxer(self, arrives: int) -> None:
-        """It dies; so many messages of what it sent were out already."""
-        self.muxer = None
-        self.connected = False
-        self._to_muxer.inbox.clear()
-        self._samples_in.inbox.clear()
-        while len(self._to_server) > arrives:
-            self._to_server.pop()
+    @property
+    def muxer(self) -> MuxerProcess:
+        """The first one."""
+        return self.muxers[0]
 
-    def start_muxer(self) -> None:
-        """Another one; the server's line to it does not stand yet."""
-        self._role = MuxerRole(self.config)
-        self.muxer = muxer_worker.Worker(cast(Role, self._role), 0)
+    def muxers_take(self, muxers: int) -> None:
+        """There are so many now, as far as they know: with two, the stream is the second one's."""
+        for index, muxer in enumerate(self.muxers):
+            # One that there is not any more is left as it is: nobody asks it for anything.
+            muxer.take(_config(max(muxers, index + 1)))
+            if muxer.worker is None:
+                muxer.start()
+                muxer.connected = True
+
+    def server_takes(self, muxers: int) -> None:
+        """There are so many now, as far as the server knows."""
+        self.client.adopt(Lines(_config(muxers)), [STREAM], self.fanout)
 
     def join(
         self, framing: Framing, rate_bps: int, payload: Payload = Payload.TS, kernel_bytes_max: int = KERNEL_BYTES
@@ -269,28 +194,23 @@ class WholePath:
         return connection
 
     def lose_samples(self, samples: int) -> None:
-        """So many, at most, do not come to the muxer: it was behind."""
-        under_way = self._samples_in.inbox
-        lost = [parts for parts in under_way if isinstance(wire.decode(parts)[0], SampleMessage)][:samples]
-        kept = [parts for parts in under_way if parts not in lost]
-        under_way.clear()
-        under_way.extend(kept)
-
-    def asked(self) -> list[Message]:
-        """What is under way to the muxer."""
-        return [wire.decode(parts[1:])[0] for parts in self._to_muxer.inbox]
+        """So many, at most, do not come to the muxers: they were behind."""
+        for muxer in self.muxers:
+            under_way = list(muxer.samples.inbox)
+            lost = [parts for parts in under_way if isinstance(wire.decode(parts)[0], SampleMessage)][:samples]
+            muxer.samples.inbox.clear()
+            muxer.samples.inbox.extend(parts for parts in under_way if parts not in lost)
 
     # ---- time -----------------------------------------------------------------------------------------------
 
-    def run(self, time_us: int) -> None:
-        """All that runs does so for so long."""
+    def run(self, time_us: int, greets: bool = True) -> None:
+        """All that runs does so for so long. greets: the server does, if it is time to."""
         for _ in range(time_us // STEP_US):
             self.now_us += STEP_US
             self.capture_turn()
             self.muxer_turns(1)
-            self.server_turn()
-            for connection in self.connections:
-                connection.read(connection.rate_bps * STEP_US // 8_000_000)
+            self.server_turn(greets)
+            self.viewers_read()
 
     def capture_turn(self) -> None:
         """What is due of the source."""
@@ -314,16 +234,21 @@ class WholePath:
         self._picture_us += PICTURE_US
 
     def muxer_turns(self, turns: int) -> None:
-        """Turns of the muxer's loop; the first of them keeps house."""
-        if self.muxer is not None and self.muxes:
-            self._role.turns = turns
-            self.muxer.run()
+        """Turns of the loop of each muxer."""
+        for muxer in self.muxers if self.muxes else ():
+            muxer.run(turns)
 
-    def server_turn(self) -> None:
+    def viewers_read(self) -> None:
+        """What they read in a step of time."""
+        for connection in self.connections:
+            connection.read(connection.rate_bps * STEP_US // 8_000_000)
+
+    def server_turn(self, greets: bool = True) -> None:
         """What the server does until it has nothing more to do."""
         if not self.serves:
             return
-        self.client.tick()
+        if greets:
+            self.client.tick()
         self.fanout.tick()
         while self.client.drain(self.fanout):
             pass
@@ -339,17 +264,19 @@ class WholePath:
 
     # ---- inside ---------------------------------------------------------------------------------------------
 
+    def _publish(self, parts: Parts) -> None:
+        for muxer in self.muxers:
+            if not muxer.samples.closed:
+                muxer.samples.inbox.append(parts)
+
     def _install(self) -> None:
         """Put the lines in the place of ZeroMQ's sockets, and this clock in the place of the real one."""
 
         def receive(line: Line) -> Parts | None:
             return line.inbox.popleft() if line.inbox else None
 
-        def frames_in(_context: object, _end: object, identity: bytes) -> Line:
-            self._identity = identity
-            line = Line(self._from_server)
-            self._to_server = line.inbox
-            return line
+        def frames_in(_context: object, end: object, identity: bytes) -> Line:
+            return next(muxer for muxer in self.muxers if muxer.endpoint == end).attach(identity)
 
         verbs: dict[str, Callable[..., object]] = {
             "send": lambda line, parts: line.say([bytes(part) for part in parts]),
@@ -357,8 +284,8 @@ class WholePath:
             "take": receive,
             "readable": lambda lines: [line for line in lines if line.inbox],
             "frames_in": frames_in,
-            "frames_out": lambda *_: self._to_muxer,
-            "samples_in": lambda *_: self._samples_in,
+            "frames_out": lambda muxer, *_: muxer.asked,
+            "samples_in": lambda muxer, _: muxer.listens(),
         }
         for name, verb in verbs.items():
             self._patch.setattr(sockets, name, verb)
@@ -368,15 +295,7 @@ class WholePath:
         self._patch.setattr(muxer_worker, "Poller", Unpolled)
         self._patch.setattr(muxer_worker, "time", SimpleNamespace(sleep=lambda _: None))
 
-    def _from_server(self, parts: Parts) -> None:
-        if not self.connected:
-            raise zmq.Again
-        self._to_muxer.inbox.append([self._identity, *parts])
 
-    def _from_muxer(self, parts: Parts) -> None:
-        identity, *rest = parts
-        if identity != self._identity or not self.connected:
-            raise zmq.ZMQError(zmq.EHOSTUNREACH)
-        if len(self._to_server) >= self.queue_max:
-            raise zmq.Again
-        self._to_server.append(rest)
+def _config(muxers: int) -> Config:
+    streams = {STREAM: Stream("test:", keep_ms=0)}
+    return Config(runtime_dir="/nowhere", processes=Processes(muxers=muxers), streams=streams)
