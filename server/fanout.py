@@ -32,6 +32,7 @@ from server.viewers import Channels, Lane, LiveStream, Outlet, Owner, Viewer
 OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
 LOOK_WAITING_US = 50_000  # whether those who have too much before them may be given more
 LOOK_READING_US = 500_000  # whether those who are given what comes take it in time
+LOOK_LATE_US = 50_000  # that waits so long for a turn that there is anyway
 
 Failures = list[tuple[Viewer, OSError]]
 
@@ -67,8 +68,9 @@ class Fanout:
 
     @property
     def due_us(self) -> int:
-        """When `tick` has something to do."""
-        return min(self._open_us, self._look_us) if self._waiting else self._look_us
+        """When `tick` has something to do, at the latest."""
+        look_us = self._look_us + LOOK_LATE_US
+        return min(self._open_us, look_us) if self._waiting else look_us
 
     # ---- what connections ask ---------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """This server's lines to the muxers: who is there, what goes out, what comes in.
 
-A muxer is greeted a few times a second and answers with its epoch. A new epoch is a new muxer, and after a silence
-of SILENCE_US, or an overflow of the outbox, neither side can be sure of what the other knows: in all three cases
-`Listener.muxer_is_new` has every viewer's gate opened again.
+A muxer is greeted now and then (`server.greeting`) and answers with its epoch. A new epoch is a new muxer, and
+after a silence of SILENCE_US, or an overflow of the outbox, neither side can be sure of what the other knows: in
+all three cases `Listener.muxer_is_new` has every viewer's gate opened again.
 """
 
 import secrets
@@ -21,11 +21,9 @@ from common.poller import READ, Poller, wake
 from common.refusals import Refusals
 from common.sample import Payload
 from server.counters import Counters
+from server.greeting import Greeting
 
-HELLO_INTERVAL_US = 200_000
-SEEK_INTERVAL_US = 20_000  # while one does not answer: it is back when its process has started, and viewers wait
-SEEK_AFTER_US = 400_000  # without a Welcome
-SILENCE_US = 1_000_000  # without a Welcome: shorter than the silence after which a muxer forgets a server
+SILENCE_US = 1_500_000  # without a Welcome: shorter than the silence after which a muxer forgets a server
 OUTBOX_MAX = 65_536  # messages that a muxer has not taken: some for each of all viewers of a process
 MESSAGES_A_TURN_MAX = 64  # from one muxer, before sockets have their turn again
 TURN_US_MAX = 10_000  # and no longer than this: a frame for a thousand viewers takes some 5 ms
@@ -78,6 +76,7 @@ class _Link:
         self.epoch: int | None = None
         self.fault = ""  # why nothing can come of it
         self.heard_us: int | None = None  # the newest Welcome; None: none on this socket
+        self.greeting = Greeting()
 
 
 class _Question:
@@ -115,12 +114,13 @@ class MuxerClient:
             self._connect(link)
         self._questions: dict[tuple[str, Payload], _Question] = {}
         self._requests = 0
-        self._hello_us = 0
+        self._look_us = 0
+        self._due_us = 0
 
     @property
     def due_us(self) -> int:
-        """When `tick` has something to do."""
-        return self._hello_us
+        """When `tick` has something to do, at the latest."""
+        return self._due_us
 
     @property
     def up(self) -> int:
@@ -197,15 +197,16 @@ class MuxerClient:
             question.askers.pop(request, None)
 
     def tick(self) -> None:
-        """Greet every muxer, and give up on questions that are overdue."""
+        """Greet the muxers that are to be greeted, and give up on questions that are overdue."""
         now_us = self._clock()
-        if now_us < self._hello_us:
+        if now_us < self._look_us:
             return
-        heard_us = [link.heard_us for link in self._links.values()]
-        seeks = any(at_us is None or now_us - at_us >= SEEK_AFTER_US for at_us in heard_us)
-        self._hello_us = now_us + (SEEK_INTERVAL_US if seeks else HELLO_INTERVAL_US)
+        greetings = [link.greeting for link in self._links.values()]
         for link in self._links.values():
-            self._greet(link)
+            if now_us >= link.greeting.due_us:
+                self._greet(link)
+        self._look_us = min(greeting.due_us for greeting in greetings)
+        self._due_us = min(greeting.latest_us for greeting in greetings)
         for (stream, payload), question in list(self._questions.items()):
             for request, (deadline_us, answer) in list(question.askers.items()):
                 if now_us >= deadline_us and question.askers.pop(request, None) is not None:
@@ -240,7 +241,8 @@ class MuxerClient:
                     self._handle(link, message, media, listener)
                 except MessageError as error:
                     self._refuse(link, error)
-                if self._clock() >= until_us:
+                link.greeting.said_us = now_us = self._clock()
+                if now_us >= until_us:
                     break
         return not all(link.empty for link in self._links.values())
 
@@ -310,7 +312,7 @@ class MuxerClient:
         link.identity = f"{self._name}-{epoch:x}".encode()
         link.hello = wire.encode(Hello(self._name, epoch))
         link.outbox.clear()
-        link.heard_us = None
+        link.heard_us = link.greeting.said_us = None
         link.socket = sockets.frames_in(self._context, link.end, link.identity)
         self._watcher.watch(link.name, link.socket, link.end)
         self._poller.add(link.socket.fileno(), READ, wake)
@@ -323,6 +325,7 @@ class MuxerClient:
 
     def _greet(self, link: _Link) -> None:
         """Say Hello, and then what waits: a new muxer has said so before the first frame that it is asked for."""
+        link.greeting.done(self._clock())
         if self._send_now(link, link.hello):
             self._flush(link)
 

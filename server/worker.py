@@ -35,6 +35,7 @@ from server.udp_outlet import UdpPorts
 
 REFUSALS = {"rtsp": RTSP_REFUSAL, "http": HTTP_REFUSAL, "rtsps": b"", "https": b""}  # before a handshake: nothing
 SWEEP_INTERVAL_US = 1_000_000
+SWEEP_LATE_US = 50_000  # it waits so long for a turn that there is anyway: to wake up costs as much as a frame
 WAIT_US_MAX = 1_000_000
 VIEWER_FIGURES_US = 5_000  # apart from those of the next viewer: of a thousand, each viewer's are new every 5 s
 
@@ -142,7 +143,7 @@ class Worker:
 
     def _wait_us(self) -> int:
         due = [
-            self._muxers.due_us, self._fanout.due_us, self._sweep_us, self._reports.due_us,
+            self._muxers.due_us, self._fanout.due_us, self._sweep_us + SWEEP_LATE_US, self._reports.due_us,
             self._figures_desk.due_us, self._udp.due_us, self._services.patience.due_us,
         ]  # fmt: skip
         return min(WAIT_US_MAX, min(at for at in due if at is not None) - now_us())

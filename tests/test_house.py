@@ -27,8 +27,8 @@ PURE = {
     "muxer": "aac_format audio_formats carriage fanout h264_format h265_format jpeg_format mpegts "
     "nal_format native outputs packet_feed parameter_sets payload_format psi ring rtp "
     "sdp stream timeline",
-    "server": "auth auth_headers datagrams flow frame_buffers frame_mark http_requests login_failures nonces rtcp "
-    "rtsp_headers rtsp_message rtsp_state rtsp_steps rtsp_transport tunnel_text "
+    "server": "auth auth_headers datagrams flow frame_buffers frame_mark greeting http_requests login_failures "
+    "nonces rtcp rtsp_headers rtsp_message rtsp_state rtsp_steps rtsp_transport tunnel_text "
     "udp_backlog udp_convoys",
     "deploy": "changes deaths metrics policy rollout top_view",
 }

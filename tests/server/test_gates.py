@@ -6,7 +6,7 @@ import pytest
 
 from common.messages import Head, ReadStart, ReadStop
 from common.sample import Payload
-from server.fanout import LOOK_READING_US, LOOK_WAITING_US
+from server.fanout import LOOK_LATE_US, LOOK_READING_US, LOOK_WAITING_US
 from server.flow import Gate
 from server.pacing import ROOM_BYTES_MAX
 from tests.support.fanout_bench import AGE_MAX_US, Bench, Peer, viewer_of
@@ -48,7 +48,7 @@ def test_the_first_gate_opens_at_once_and_the_others_together(bench: Bench) -> N
     assert bench.fanout.due_us == 10 * MS + INTERVAL_US
     at(bench, 10 * MS + INTERVAL_US)
     assert starts(bench) == [3, 4]
-    assert bench.fanout.due_us == 10 * MS + LOOK_READING_US
+    assert bench.fanout.due_us == 10 * MS + LOOK_READING_US + LOOK_LATE_US
 
 
 def test_a_viewer_that_is_gone_is_not_waited_for(bench: Bench) -> None:

@@ -28,7 +28,8 @@ from common.messages import (
 from common.poller import Poller
 from common.sample import Payload
 from server.counters import Counters
-from server.muxer_client import HELLO_INTERVAL_US, OUTBOX_MAX, SILENCE_US, MuxerClient
+from server.greeting import CALM_INTERVAL_US
+from server.muxer_client import OUTBOX_MAX, SILENCE_US, MuxerClient
 from tests.support.frame_source import FrameSource
 from tests.support.logged import logged
 from tests.support.unwatched import Unwatched
@@ -112,7 +113,7 @@ class Bench:
         give_up_s = time.monotonic() + WITHIN_S
         while not probe():
             assert time.monotonic() < give_up_s
-            self.now_us += HELLO_INTERVAL_US
+            self.now_us += CALM_INTERVAL_US
             self.client.tick()
             while self.client.drain(self):
                 pass
