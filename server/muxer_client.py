@@ -106,6 +106,7 @@ class MuxerClient:
         self._counters = counters
         self._log = log
         self._clock = clock
+        self._look_us = self._due_us = 0
         self._links = {muxer: _Link(muxer, lines.frames_in(muxer)) for muxer in lines.muxers}
         self._by_stream = {stream: self._links[lines.muxer_of(stream)] for stream in streams}
         for stream, link in self._by_stream.items():
@@ -114,8 +115,6 @@ class MuxerClient:
             self._connect(link)
         self._questions: dict[tuple[str, Payload], _Question] = {}
         self._requests = 0
-        self._look_us = 0
-        self._due_us = 0
 
     @property
     def due_us(self) -> int:
@@ -313,6 +312,7 @@ class MuxerClient:
         link.hello = wire.encode(Hello(self._name, epoch))
         link.outbox.clear()
         link.heard_us = link.greeting.said_us = None
+        self._look_us = self._due_us = 0
         link.socket = sockets.frames_in(self._context, link.end, link.identity)
         self._watcher.watch(link.name, link.socket, link.end)
         self._poller.add(link.socket.fileno(), READ, wake)
