@@ -106,7 +106,6 @@ class MuxerClient:
         self._counters = counters
         self._log = log
         self._clock = clock
-        self._look_us = self._due_us = 0
         self._links = {muxer: _Link(muxer, lines.frames_in(muxer)) for muxer in lines.muxers}
         self._by_stream = {stream: self._links[lines.muxer_of(stream)] for stream in streams}
         for stream, link in self._by_stream.items():
@@ -119,7 +118,7 @@ class MuxerClient:
     @property
     def due_us(self) -> int:
         """When `tick` has something to do, at the latest."""
-        return self._due_us
+        return min(link.greeting.latest_us for link in self._links.values())
 
     @property
     def up(self) -> int:
@@ -198,14 +197,9 @@ class MuxerClient:
     def tick(self) -> None:
         """Greet the muxers that are to be greeted, and give up on questions that are overdue."""
         now_us = self._clock()
-        if now_us < self._look_us:
-            return
-        greetings = [link.greeting for link in self._links.values()]
         for link in self._links.values():
             if now_us >= link.greeting.due_us:
                 self._greet(link)
-        self._look_us = min(greeting.due_us for greeting in greetings)
-        self._due_us = min(greeting.latest_us for greeting in greetings)
         for (stream, payload), question in list(self._questions.items()):
             for request, (deadline_us, answer) in list(question.askers.items()):
                 if now_us >= deadline_us and question.askers.pop(request, None) is not None:
@@ -312,7 +306,6 @@ class MuxerClient:
         link.hello = wire.encode(Hello(self._name, epoch))
         link.outbox.clear()
         link.heard_us = link.greeting.said_us = None
-        self._look_us = self._due_us = 0
         link.socket = sockets.frames_in(self._context, link.end, link.identity)
         self._watcher.watch(link.name, link.socket, link.end)
         self._poller.add(link.socket.fileno(), READ, wake)
