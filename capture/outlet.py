@@ -7,7 +7,7 @@
 
 Every new subscriber is told the tracks and the state at once, and what was published since the newest sync point,
 and some time before it (`capture.recent`), comes again. Nobody's slowness is felt here: what a subscriber does not
-fetch in time is left out for it, and it sees that by the numbers.
+fetch in time is left out for it, and it sees that by the numbers; if the tracks were, it asks for all this anew.
 """
 
 import secrets
@@ -88,6 +88,7 @@ class Outlet:
     def receive(self) -> None:
         """Take what subscribers have sent, and greet those who are new."""
         before = self.subscriptions
+        unannounced = False
         for _ in range(RECEIVED_MAX):
             frames = sockets.receive(self._socket)
             if frames is None:
@@ -98,8 +99,8 @@ class Outlet:
             elif frames == [_UNSUBSCRIBED]:
                 self.demanded = False
             else:
-                self._take(frames)
-        if self.subscriptions != before:
+                unannounced |= self._take(frames)
+        if unannounced or self.subscriptions != before:
             self._greet()
 
     def take_key_frame_request(self) -> bool:
@@ -123,16 +124,18 @@ class Outlet:
             again = msgspec.structs.replace(message, repeated=True, age_us=max(now_us - order_us, 0))
             self._send(again, data)
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _take(self, frames: list[bytes]) -> bool:
+        """Note what is asked; whether by somebody who needs to be greeted again."""
         try:
             message, _ = wire.decode(frames)
             if not isinstance(message, KeyFrameRequest):
                 raise MessageError(f"{type(message).__name__} is not for a capture")
         except MessageError:
             self.refused += 1
-            return
+            return False
         self.requests += 1
         self._key_frame_wanted = True
+        return message.unannounced
 
     def _send(self, message: Message, media: bytes | memoryview | None = None) -> None:
         sockets.send(self._socket, wire.encode(message, media))

@@ -2,7 +2,7 @@
 
 A program connects, and is told that samples are wanted; it announces its tracks, and sends. One that dies, or is
 silent for too long, is a camera unplugged: this life ends. With two programs, that has the stream which has
-announced last. Until one comes there is nothing, however long that takes.
+announced last, unless only the other goes on. Until one comes there is nothing, however long that takes.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,8 +70,9 @@ class ProgramSource:
         match message:
             case SampleMessage():
                 sample = self._in_order(self._intake.sample(message, bytes(media)))
-                if self._intake.asks_key_frame(False, self._heard_us):
-                    self.request_key_frame()
+                request = self._intake.request(False, self._heard_us)
+                if request is not None:
+                    self._ask(request)
                 return sample
             case Announce():
                 self._intake.announce(message)
@@ -83,10 +84,7 @@ class ProgramSource:
         return None
 
     def request_key_frame(self) -> None:
-        try:
-            sockets.send(self._socket, wire.encode(KeyFrameRequest()))
-        except zmq.Again:
-            pass  # it takes nothing now; who still waits asks again
+        self._ask(KeyFrameRequest())
 
     def close(self) -> None:
         if self._context is not None:
@@ -94,6 +92,12 @@ class ProgramSource:
             self._socket.close()
             self._context.term()
             self._context = None
+
+    def _ask(self, request: KeyFrameRequest) -> None:
+        try:
+            sockets.send(self._socket, wire.encode(request))
+        except zmq.Again:
+            pass  # it takes nothing now; who still waits asks again
 
     def _check_program(self) -> None:
         """Raises SourceError if a program has begun and is gone, or silent."""

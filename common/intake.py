@@ -1,10 +1,11 @@
 """What a subscriber makes of what is published to it: lives, losses, when to ask for a key frame. Pure."""
 
 from common.leading import LeadingPictures
-from common.messages import Announce, SampleMessage, SourceState
+from common.messages import Announce, KeyFrameRequest, SampleMessage, SourceState
 from common.sample import Codec, Sample, Track
 
 REPEATED_US_MAX = 20_000_000  # a repeated sample older than this is of another host, with a clock of its own
+UNANNOUNCED_US = 1_000_000  # for so long, nothing but samples that are not announced: their announcement was lost
 KEY_FRAME_INTERVAL_US = 1_000_000  # a request at most this often: one slow viewer must not make everybody pay
 
 
@@ -32,12 +33,17 @@ class Intake:
         self._leading = LeadingPictures()
         self._leading_unwanted = True
         self._asked_at_us: int | None = None
+        self._unannounced: int | None = (
+            None  # epoch of what has come so last, unless samples of another have since
+        )
+        self._unannounced_since_us: int | None = None
 
     def subscribed(self) -> None:
         """A subscription begins: what it was given, and told, before is no longer what it is given next."""
         self.epoch = 0
         self.state, self.reason = "waiting", ""
         self._paused = False
+        self._unannounced = None
 
     def unsubscribed(self) -> None:
         """It ends. What is still under way is not for us: whoever subscribes again is given it once more."""
@@ -48,6 +54,7 @@ class Intake:
         """The source says what it sends."""
         if self._paused:
             return
+        self._unannounced = None
         if message.epoch != self.epoch:
             self.epoch = message.epoch
             self._sequence = None
@@ -68,7 +75,10 @@ class Intake:
         self.samples_in += 1
         if message.epoch != self.epoch or message.codec not in self._codecs:
             self.samples_unannounced += 1
+            self._unannounced = message.epoch
             return None
+        if self._unannounced != message.epoch:
+            self._unannounced = None
         if self._sequence is not None and message.sequence != self._sequence:
             if message.sequence < self._sequence:
                 self.samples_known += 1
@@ -102,6 +112,24 @@ class Intake:
             return False
         self._asked_at_us = now_us
         return True
+
+    def asks_announcement(self, now_us: int) -> bool:
+        """Whether to ask the source now what it is: that it said so was lost. To be called often."""
+        if self._unannounced is None:
+            self._unannounced_since_us = None
+            return False
+        if self._unannounced_since_us is None:
+            self._unannounced_since_us = now_us
+        if now_us - self._unannounced_since_us < UNANNOUNCED_US:
+            return False
+        self._unannounced_since_us = now_us
+        return True
+
+    def request(self, viewers_wait: bool, now_us: int) -> KeyFrameRequest | None:
+        """What to ask the source for now, if anything, for both reasons above."""
+        unannounced = self.asks_announcement(now_us)
+        asks = unannounced or self.asks_key_frame(viewers_wait, now_us)
+        return KeyFrameRequest(unannounced) if asks else None
 
 
 class FarArrivals:

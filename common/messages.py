@@ -67,7 +67,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Announce(Message, frozen=True, tag=1):
-    """The tracks of a source. Sent at the start of each epoch, to each new subscriber, and on a change.
+    """The tracks of a source. Sent when an epoch starts, to each new subscriber, on a change, and when asked for.
 
     epoch: one life of the source; sequence numbers of samples start again with it.
     """
@@ -107,7 +107,12 @@ class SourceState(Message, frozen=True, tag=3):
 
 
 class KeyFrameRequest(Message, frozen=True, tag=4):
-    """muxer → capture: make the next picture a sync point, where the source can."""
+    """muxer → capture: make the next picture a sync point, where the source can.
+
+    unannounced: and greet all subscribers as a new one: the samples that come are of no Announce that has come.
+    """
+
+    unannounced: bool = False
 
 
 # ---- server ↔ muxer -------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from common.clock import now_us
 from common.endpoints import capture_endpoint
 from common.errors import MediaError, MessageError, SessionError
 from common.intake import Intake, arrival_us
-from common.messages import Announce, KeyFrameRequest, SampleMessage, SourceState
+from common.messages import Announce, SampleMessage, SourceState
 from common.role import SUPERVISOR_PID_VARIABLE
 from muxer.ring import Limits
 from muxer.session import QUEUE_FRAMES_MAX, MediaSession
@@ -113,8 +113,9 @@ class CameraSession(MediaSession):
                         self._intake.source_state(message)
             except (MessageError, MediaError) as error:
                 self._intake.reason = str(error)
-            if self._intake.asks_key_frame(self._reading and self.queue.waits_for_sync, now_us()):
-                socket.send_multipart(wire.encode(KeyFrameRequest()))
+            request = self._intake.request(self._reading and self.queue.waits_for_sync, now_us())
+            if request is not None:
+                socket.send_multipart(wire.encode(request))
 
 
 def start_camera_session(source: str, queue_frames_max: int = QUEUE_FRAMES_MAX) -> CameraSession:

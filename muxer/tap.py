@@ -77,10 +77,7 @@ class Tap:
 
     def request_key_frame(self) -> None:
         """Ask the source to make its next picture a sync point, where it can."""
-        try:
-            sockets.send(self._socket, wire.encode(KeyFrameRequest()))
-        except zmq.Again:
-            pass  # there is no source now: the next one begins with a sync point
+        self._ask(KeyFrameRequest())
 
     def close(self) -> None:
         """End the subscription; the iteration ends. A second call does nothing."""
@@ -104,12 +101,20 @@ class Tap:
         match message:
             case SampleMessage():
                 sample = self._intake.sample(message, bytes(media))
+                if self._intake.asks_announcement(self._now_us()):
+                    self._ask(KeyFrameRequest(unannounced=True))
                 return None if sample is None or self._is_late(sample, message.repeated) else sample
             case Announce():
                 self._intake.announce(message)
             case SourceState():
                 self._intake.source_state(message)
         return None
+
+    def _ask(self, request: KeyFrameRequest) -> None:
+        try:
+            sockets.send(self._socket, wire.encode(request))
+        except zmq.Again:
+            pass  # there is no source now: the next one begins with a sync point
 
     def _is_late(self, sample: Sample, repeated: bool) -> bool:
         """Whether to leave it out: it waited too long, or leans on one that did."""

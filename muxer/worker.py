@@ -26,7 +26,6 @@ from common.messages import (
     Ended,
     Forget,
     Hello,
-    KeyFrameRequest,
     Message,
     ReadStart,
     ReadStop,
@@ -223,9 +222,9 @@ class Worker:
             self._role.log.error("sample_refused", stream=source.name, reason=reason)
 
     def _ask_key_frame(self, source: Source, now: int) -> None:
-        if source.subscribed and source.intake.asks_key_frame(source.outputs.awaits_sync, now):
+        if source.subscribed and (request := source.intake.request(source.outputs.awaits_sync, now)):
             self._counters["key_frame_requests"] += 1
-            self._tell_capture(source, wire.encode(KeyFrameRequest()))
+            self._tell_capture(source, wire.encode(request))
 
     def _tell_capture(self, source: Source, frames: list[wire.Buffer]) -> None:
         self._may_read(source.name)

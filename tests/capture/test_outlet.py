@@ -242,6 +242,28 @@ def test_requests_are_heard_and_all_else_is_refused_and_counted(outlet: Outlet, 
     assert not outlet.take_key_frame_request()
 
 
+def test_who_has_not_heard_what_it_is_is_greeted_again(outlet: Outlet, subscriber: Subscriber) -> None:
+    subscriber.subscribe()
+    heard(outlet)
+    outlet.begin((VIDEO,))
+    outlet.tell_state(True)
+    outlet.publish(Sample(b"key", 1000, Codec.H264))
+    said = [subscriber.next() for _ in range(3)]
+    for request in (KeyFrameRequest(), KeyFrameRequest(unannounced=True)):
+        subscriber.socket.send_multipart(wire.encode(request))
+
+    def probe() -> bool:
+        outlet.receive()
+        return outlet.requests == 2
+
+    until(probe, 5, "both requests")
+    assert [subscriber.next() for _ in range(2)] == said[:2]
+    message, media = subscriber.next()
+    assert isinstance(message, SampleMessage)
+    assert (message.sequence, message.repeated, media) == (0, True, b"key")
+    assert subscriber.is_empty()
+
+
 def test_a_flood_does_not_keep_the_source_waiting(
     outlet: Outlet, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import zmq
 from capture import program
 from capture.program import ProgramSource
 from capture.publisher import Publisher
-from common import clock, sockets, wire
+from common import clock, intake, sockets, wire
 from common.endpoints import program_endpoint
 from common.errors import MediaError, SettingsError, SourceError
 from common.messages import Announce, Describe, SampleMessage, SourceState
@@ -158,6 +158,25 @@ def test_a_key_frame_is_asked_of_the_program(directory: Path, publisher: Publish
         assert not is_sync()
         door.request_key_frame()
         until(is_sync, 5, "a sync point")
+
+
+def test_a_capture_that_has_missed_what_a_program_announced_asks_for_it(
+    directory: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "UNANNOUNCED_US", 0)
+    with source(directory, "door") as door:
+        connect(publisher, door)
+        with monkeypatch.context() as lost:
+            lost.setattr(sockets, "send", lambda *_: None)
+            publisher.write_picture(PICTURE)
+
+        def again() -> Sample | None:
+            publisher.write_picture(PICTURE)
+            return door.read(0.02)
+
+        first = until(again, 5, "a sample")
+        assert first is not None
+        assert first.sync
 
 
 def test_a_capture_that_hears_lies_takes_only_what_holds_together(directory: Path) -> None:

@@ -61,7 +61,7 @@ COUNTERS = st.tuples(*[st.integers(0, 15)] * 4)
 WITHOUT_MEDIA: st.SearchStrategy[Message] = st.one_of(
     st.builds(Announce, U63, st.lists(TRACKS, min_size=1, max_size=2).map(tuple)),
     st.builds(SourceState, st.booleans(), TEXTS, st.booleans()),
-    st.builds(KeyFrameRequest),
+    st.builds(KeyFrameRequest, st.booleans()),
     st.builds(TunnelEnd, st.booleans(), NAMES, TEXTS, st.binary(max_size=100)),
     st.builds(Hello, NAMES, U63),
     st.builds(Welcome, NAMES, U63, st.lists(HEADS, max_size=3).map(tuple)),

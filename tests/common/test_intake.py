@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.intake import KEY_FRAME_INTERVAL_US, REPEATED_US_MAX, FarArrivals, Intake, arrival_us
-from common.messages import Announce, SampleMessage, SourceState
+from common.intake import (
+    KEY_FRAME_INTERVAL_US,
+    REPEATED_US_MAX,
+    UNANNOUNCED_US,
+    FarArrivals,
+    Intake,
+    arrival_us,
+)
+from common.messages import Announce, KeyFrameRequest, SampleMessage, SourceState
 from common.sample import Codec, Sample, Track
 
 VIDEO = Track(Codec.H264)
@@ -78,6 +85,44 @@ def test_key_frames_are_asked_for_at_most_once_an_interval() -> None:
     asked = [intake.asks_key_frame(True, at) for at in range(0, 3 * KEY_FRAME_INTERVAL_US, 100_000)]
     assert sum(asked) == 3
     assert not intake.asks_key_frame(False, 10 * KEY_FRAME_INTERVAL_US)
+
+
+def test_what_only_comes_unannounced_is_asked_for_its_announcement() -> None:
+    """Not while something else is announced, and comes: of two programs, one was announced last."""
+    intake = started(VIDEO)
+    numbers = iter(range(1000))
+
+    def asks(*epochs: int) -> list[int]:
+        """Samples of these lives, again and again for three seconds: when it was asked, ms."""
+        asked = []
+        for at_ms in range(0, 3000, 100):
+            for epoch in epochs:
+                intake.sample(message(next(numbers), epoch=epoch, sync=True), b"x")
+            if intake.asks_announcement(10_000_000 + 1000 * at_ms):
+                asked.append(at_ms)
+        return asked
+
+    assert asks(1) == asks() == asks(2, 1) == []
+    assert asks(2) == [1000, 2000]
+    intake.announce(Announce(2, (VIDEO,)))
+    assert asks(2) == []
+    intake.announce(Announce(3, (VIDEO,)))
+    intake.sample(message(0, Codec.OPUS, epoch=3), b"x")
+    assert asks(3) == [1000, 2000], "a track of the announced life cannot be another program's"
+    intake.subscribed()
+    assert asks() == []
+
+
+def test_both_are_asked_for_at_once() -> None:
+    intake = started(VIDEO)
+    assert intake.request(False, 0) == KeyFrameRequest(unannounced=False), "a first sync point"
+    intake.sample(message(0, epoch=2), b"x")
+    assert intake.request(False, 10) is None
+    assert intake.request(False, 10 + UNANNOUNCED_US) == KeyFrameRequest(unannounced=True)
+    intake.announce(Announce(2, (VIDEO,)))
+    intake.sample(message(1, sync=True, epoch=2), b"x")
+    assert intake.request(False, 10 * UNANNOUNCED_US) is None
+    assert intake.request(True, 10 * UNANNOUNCED_US) == KeyFrameRequest(unannounced=False)
 
 
 def test_a_source_says_why_it_is_down() -> None:

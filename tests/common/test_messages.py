@@ -58,7 +58,7 @@ GOLDEN = [
      "9202 93 01 05 91 97 a3616163 00 00 cb0000000000000000 cdbb80 02 c40111"),
     (SampleMessage(1, 2, -3, None, Codec.H264, True), "9202 99 02 01 02 fd c0 a468323634 c3 c2 00"),
     (SourceState(False, "gone"), "9202 94 03 c2 a4676f6e65 c2"),
-    (KeyFrameRequest(), "9202 91 04"),
+    (KeyFrameRequest(True), "9202 92 04 c3"),
     (Hello("server-0", 7), "9202 93 14 a87365727665722d30 07"),
     (Welcome("muxer-0", 7, (Head("a", Payload.TS, 8, 9),)),
      "9202 94 15 a76d757865722d30 07 91 94 a161 a27473 08 09"),

@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from capture.outlet import Outlet
-from common import clock, sockets
+from common import clock, intake, sockets
 from common.endpoints import capture_endpoint
 from common.errors import SettingsError
 from common.sample import Codec, Sample, Track
@@ -86,6 +86,28 @@ def test_a_key_frame_can_be_asked_for(directory: Path, outlet: Outlet) -> None:
             return outlet.take_key_frame_request()
 
         until(asked, 5, "the request")
+
+
+def test_one_that_has_missed_what_it_is_asks(
+    directory: Path, outlet: Outlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "UNANNOUNCED_US", 0)
+    with subscribe("door", runtime_dir=directory) as tap:
+        greeted(outlet)
+        publish(outlet, "S")
+        assert letters(tap, 1) == "S"
+        with monkeypatch.context() as lost:
+            lost.setattr(sockets, "send", lambda *_: None)
+            outlet.begin((VIDEO,))
+        publish(outlet, "Sv")
+        assert tap.read(0.5) is None
+
+        def asked() -> bool:
+            outlet.receive()
+            return outlet.repeated > 0
+
+        until(asked, 5, "the request")
+        assert letters(tap, 2) == "Sv"
 
 
 def test_why_there_is_nothing_is_known(directory: Path, outlet: Outlet) -> None:

@@ -75,6 +75,23 @@ def test_who_asks_a_new_muxer_before_it_has_been_greeted_is_told_first_that_it_i
     assert viewer.drops[Drop.MUXER]
 
 
+def test_a_source_that_begins_anew_unheard_is_asked_what_it_is(path: WholePath) -> None:
+    """A muxer that is too far behind loses not only samples, but also the word that a new life has begun."""
+    viewer = path.join(Framing.INTERLEAVED, QUICK_BPS, Payload.NATIVE).viewer
+    assert viewer is not None
+    path.run(2000 * MS)
+    asked, sent = path.capture.requests, viewer.frames_sent
+    path.begin_source()
+    path.lose_all()
+    path.run(900 * MS)
+    assert viewer.frames_sent == sent, "nothing can be made of samples of nobody knows what"
+    path.run(400 * MS)
+    assert viewer.frames_sent - sent > 25, "what came since the sync point is repeated"
+    path.run(4000 * MS)
+    assert path.capture.requests == asked + 1, "once was enough"
+    balance(path)
+
+
 class Machine(RuleBasedStateMachine):
     """Viewers of all speeds; processes that stand still, die and come again; lines that are full."""
 
@@ -175,11 +192,13 @@ class Machine(RuleBasedStateMachine):
         for muxer in self.path.muxers:
             muxer.queue_max = messages
 
-    @rule(ends=st.booleans())
-    def another_life_of_the_source(self, ends: bool) -> None:
+    @rule(ends=st.booleans(), heard=st.booleans())
+    def another_life_of_the_source(self, ends: bool, heard: bool) -> None:
         if ends:
             self.path.end_source()
         self.path.begin_source()
+        if not heard:
+            self.path.lose_all()
 
     @rule(samples=st.integers(1, 40))
     def lose_samples(self, samples: int) -> None:

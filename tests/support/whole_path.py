@@ -201,6 +201,11 @@ class WholePath:
             muxer.samples.inbox.clear()
             muxer.samples.inbox.extend(parts for parts in under_way if parts not in lost)
 
+    def lose_all(self) -> None:
+        """Nothing of what the capture has sent comes to the muxers any more."""
+        for muxer in self.muxers:
+            muxer.samples.inbox.clear()
+
     # ---- time -----------------------------------------------------------------------------------------------
 
     def run(self, time_us: int, greets: bool = True) -> None:
