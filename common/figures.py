@@ -91,7 +91,8 @@ class ViewerFigures(msgspec.Struct):
 
     state: of one that is behind, its socket takes no frame that would arrive in time. age_ms: how old the newest
     frame it was sent was when it was sent; of one that is behind, is now. frames_behind: how many the stream has
-    had since then, as far as its server knows, which hears of it a few times a second. loss_percent, packets_lost,
+    had since then (if another muxer sent it that: how many samples came since), as far as its server knows, which
+    hears of it a few times a second. loss_percent, packets_lost,
     jitter_ms, round_trip_ms: as it has reported last, over RTSP; None: it has not. key_frames_only: it loses
     packets, and of video gets no more.
     frames_due, drops: see the books; frames_dropped is the sum of those drops that slowness or loss made.

@@ -29,6 +29,10 @@ server opens a new ticket. A ticket can also be parked by a frame that is not fo
 the way to that server was full, and its viewers go on each from the last frame it took. A server that cannot
 write sends `ReadStop(ticket, after)` naming the last frame it did take; what is in flight for that ticket is
 then ignored by its number, and the muxer's cursor goes back to `after`, so nothing is lost or doubled.
+
+A muxer knows of a viewer from its first `ReadStart` to `Forget`: what it counts, and for whom it keeps a source
+going, are the viewers that it knows. To one that may know none any more a server names them all anew: those whose
+gates are to stay shut by a `ReadStart` and the `ReadStop` of that very ticket.
 """
 
 from typing import Annotated, Literal
@@ -126,12 +130,13 @@ class Hello(Message, frozen=True, tag=20):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """How far a stream is in a payload: epoch and number of its newest frame, as in FrameMessage."""
+    """How far a stream is in a payload: epoch, number and sample of its newest frame, as in FrameMessage."""
 
     stream: StreamName
     payload: Payload
     epoch: U63
     number: U63
+    sample: tuple[U63, U63] | None = None
 
 
 class Welcome(Message, frozen=True, tag=21):

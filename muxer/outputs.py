@@ -95,9 +95,10 @@ class Output(msgspec.Struct):
 
     def head(self, server: bytes) -> Head | None:
         """How far it is, for a server that has viewers of it and does not see it by its frames."""
-        if not self.fanout.is_unsent(server) or not self.stream.ring.head:
+        stream = self.stream
+        if not self.fanout.is_unsent(server) or not stream.ring.head:
             return None
-        return Head(self.stream.name, self.stream.payload, self.epoch, self.stream.ring.head - 1)
+        return Head(stream.name, stream.payload, self.epoch, stream.ring.head - 1, stream.origin)
 
     @property
     def figures(self) -> PayloadFigures:

@@ -22,7 +22,7 @@ class Stream:
 
     name: for the SDP. ssrc: of its RTP packets (of the first track). age_max_us: how long the ring keeps what is
     older than the newest sync point. version: of the SDP; it grows with every change of that, or of the tracks.
-    clock_frames: without a sample, so far. sheets: as of `TsMuxer`.
+    clock_frames: without a sample, so far. origin: of the newest frame, as in Entry. sheets: as of `TsMuxer`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Stream:
         self._measured: deque[tuple[int, int, bool, int, int]] = deque(maxlen=MEASURED_MAX)
         self._described = ""
         self._sync_time_us: int | None = None
-        self._origin: Origin | None = None
+        self.origin: Origin | None = None
 
     @property
     def muxer(self) -> TsMuxer | NativeMuxer | None:
@@ -83,7 +83,7 @@ class Stream:
             assert self._muxer is not None
         frame = self._muxer.write(sample, now_us)
         self._measured.append((now_us, len(frame.data), frame.kind is _VIDEO, frame.track, frame.packets))
-        self._origin = origin
+        self.origin = origin
         number = self.ring.append(Entry(frame, sample, now_us, origin))
         if self.ring.newest_sync == number:
             if self._sync_time_us is not None and sample.order_us > self._sync_time_us:
@@ -101,7 +101,7 @@ class Stream:
         frame = self._muxer.tick(now_us) if self._muxer is not None else None
         if frame is None:
             return False
-        self.ring.append(Entry(frame, None, now_us, self._origin))
+        self.ring.append(Entry(frame, None, now_us, self.origin))
         self.clock_frames += 1
         return True
 

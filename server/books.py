@@ -48,7 +48,7 @@ class Books:
             self._first = frame.number
             return 0
         if last.epoch != frame.epoch:
-            missing = last.samples_before(frame)
+            missing = max(last.samples_to(frame) - 1, 0)
             self._before = self.due(last) + missing
             self._first = frame.number
             if missing:

@@ -151,10 +151,10 @@ class Fanout:
             for viewer in list(stream.viewers):
                 ticket, room = viewer.flow.ticket, self._queues.room(viewer)
                 if replaced:
-                    message = viewer.flow.muxer_replaced(viewer.position, viewer.resume, room)
+                    messages = viewer.flow.muxer_replaced(viewer.position, viewer.resume, room)
                 else:
-                    message = viewer.flow.muxer_forgot(viewer.position, room)
-                self._settle(viewer, ticket, message)
+                    messages = viewer.flow.muxer_forgot(viewer.position, room)
+                self._settle(viewer, ticket, *messages)
 
     def ended(self, message: Ended) -> None:
         """A ticket's stream is over."""
@@ -166,7 +166,7 @@ class Fanout:
         """A stream is this far, of which few frames come, or none: nobody here is live."""
         stream = self.streams.get((head.stream, head.payload))
         if stream is not None:
-            stream.note_newest((head.epoch, head.number))
+            stream.note_newest(head)
 
     def deliver(self, frame: FrameMessage, data: Buffer) -> None:
         """Send one frame to all it is for. Raises MessageError for one that is none of ours."""
@@ -180,7 +180,7 @@ class Fanout:
             for one in stream.viewers:
                 self._queues.fit(one)
         mark = stream.mark(frame, len(data), self._clock())
-        stream.note_newest(mark.position)
+        stream.note_newest(mark)
         buffers = FrameBuffers(frame, data)
         broken: Failures = []
         started: list[Viewer] = []
@@ -376,7 +376,7 @@ class Fanout:
         self._settle(viewer, viewer.flow.ticket, viewer.flow.parked(viewer.position, None))
         self._ask_to_open(viewer)
 
-    def _settle(self, viewer: Viewer, ticket: int | None, message: ReadStart | ReadStop | Forget | None) -> None:
+    def _settle(self, viewer: Viewer, ticket: int | None, *messages: ReadStart | ReadStop | Forget | None) -> None:
         """The viewer's gate has changed, its ticket was `ticket`: lanes and tickets follow, the muxer is told."""
         flow = viewer.flow
         if flow.ticket != ticket:
@@ -390,9 +390,10 @@ class Fanout:
             self._waiting[viewer] = self._clock() + LOOK_WAITING_US
         else:
             self._waiting.pop(viewer, None)
-        if isinstance(message, ReadStart):
-            viewer.opened(self._clock())
-        if message is not None:
-            self._counters.read_starts += isinstance(message, ReadStart)
-            self._counters.read_stops += isinstance(message, ReadStop)
-            self._send(viewer.stream.name, message)
+        for message in messages:
+            if isinstance(message, ReadStart):
+                viewer.opened(self._clock())
+            if message is not None:
+                self._counters.read_starts += isinstance(message, ReadStart)
+                self._counters.read_stops += isinstance(message, ReadStop)
+                self._send(viewer.stream.name, message)

@@ -12,8 +12,9 @@ CATCHING_UP: a ticket is open and frames come to it by number. LIVE: every frame
 the viewer wants to read, but has more before it than it can take in time; no ticket is open. A ticket that is not
 the gate's present one is stale: what comes for it is ignored.
 
-Each input returns the message to send, or None. `after` is always the position of the last frame that the viewer
-took, and `room` what may be sent to it, None while that is nothing.
+Each input returns the message to send, or None; or all messages, where a muxer has lost its viewers. `after` is
+always the position of the last frame that the viewer took, and `room` what may be sent to it, None while that is
+nothing.
 """
 
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from server.pacing import Room
 
 Position = tuple[int, int]  # epoch and number of a frame
 Resume = tuple[int, int, bool]  # as in ReadStart
+_LEAST = Room(1)  # a frame that comes before the gate is shut is in vain
 
 
 class Gate(Enum):
@@ -90,14 +92,24 @@ class Flow:
         """The ticket gets nothing more. Only with an open ticket."""
         return self._open(after, room)
 
-    def muxer_replaced(self, after: Position | None, resume: Resume | None, room: Room | None) -> ReadStart | None:
+    def muxer_replaced(
+        self, after: Position | None, resume: Resume | None, room: Room | None
+    ) -> tuple[ReadStart | ReadStop | None, ...]:
         """Another muxer has the stream now: it knows of no ticket, and of no position unless it had it before."""
         self._resume = resume
-        return self._open(after, room) if self.reading else None
+        return self.muxer_forgot(after, room)
 
-    def muxer_forgot(self, after: Position | None, room: Room | None) -> ReadStart | None:
-        """The same muxer may have lost what was said, or we what it sent: open the ticket anew."""
-        return self._open(after, room) if self.reading else None
+    def muxer_forgot(self, after: Position | None, room: Room | None) -> tuple[ReadStart | ReadStop | None, ...]:
+        """The same muxer may have lost what was said, or we what it sent: open the ticket anew.
+
+        A gate that is to stay shut is opened and shut again: so it knows that the viewer is there.
+        """
+        stays = Gate.WAITING if self.reading else Gate.CLOSED
+        if stays is Gate.WAITING and room is not None:
+            return (self._open(after, room),)
+        if stays is Gate.CLOSED and after is None:
+            return ()  # it has not begun: no muxer knew of it
+        return self._open(after, _LEAST), self._shut(stays, after)
 
     def lower(self, key_frames_only: bool, after: Position | None, room: Room | None) -> ReadStart | None:
         """It shall get key frames only, or everything again: a ticket that is open is replaced, one to come is so.

@@ -2,7 +2,7 @@
 
 from common.clock import RTP_WRAP
 from common.header_numbers import Mark
-from common.messages import FrameMessage
+from common.messages import FrameMessage, Head
 
 
 def first_numbers(frame: FrameMessage, clock: int) -> list[tuple[int, int]]:
@@ -37,11 +37,9 @@ class FrameMark(Mark):
             return False
         return self.sample[0] == frame.sample[0] and self.sample[1] + 1 == frame.sample[1]
 
-    def samples_before(self, frame: FrameMessage) -> int:
-        """How many samples of the same life of the source came between it and `frame`, of another muxer."""
-        if self.sample is None or frame.sample is None or self.sample[0] != frame.sample[0]:
-            return 0
-        return max(frame.sample[1] - self.sample[1] - 1, 0)
+    def samples_to(self, frame: "FrameMessage | FrameMark | Head") -> int:
+        """How many samples came behind it up to `frame`, of another muxer; 0 in another life of the source."""
+        return max(_samples_between(self, frame) or 0, 0)
 
     def has_other_clock(self, frame: FrameMessage) -> bool:
         """Whether `frame`, behind it for a viewer, may count another clock than it, without saying so."""
@@ -60,3 +58,18 @@ class FrameMark(Mark):
     def age_us(self) -> int:
         """How old it was when it came here."""
         return self.came_us - self.born_us
+
+
+def is_newer(frame: FrameMark | Head, newest: FrameMark | Head) -> bool:
+    """Whether the stream, at `newest` so far, is at `frame` now: not if it came for one who is behind."""
+    if frame.epoch == newest.epoch:
+        return frame.number > newest.number
+    samples = _samples_between(newest, frame)
+    return samples is None or samples >= 0
+
+
+def _samples_between(one: FrameMark | Head, other: FrameMessage | FrameMark | Head) -> int | None:
+    """How many samples `other` is behind `one` in the stream; None where they are of two lives of the source."""
+    if one.sample is None or other.sample is None or one.sample[0] != other.sample[0]:
+        return None
+    return other.sample[1] - one.sample[1]

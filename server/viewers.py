@@ -10,13 +10,13 @@ from common.drops import Drop
 from common.grid import FrameKind
 from common.header_numbers import NONE, Offset
 from common.histogram import AGE_BOUNDS_S, Histogram
-from common.messages import FrameMessage
+from common.messages import FrameMessage, Head
 from common.sample import TRACKS_MAX, Payload
 from server.books import Books
 from server.far_clock import FarClock
 from server.flow import Flow, Gate, Position, Resume
 from server.frame_buffers import Form, Framing, form
-from server.frame_mark import FrameMark
+from server.frame_mark import FrameMark, is_newer
 from server.pacing import ROOM_BYTES_MAX, Given, StreamRate
 from server.reception import Members, Reception
 from server.rtsp_message import encode_interleaved
@@ -99,7 +99,7 @@ class LiveStream:
         self.viewers: dict[Viewer, None] = {}  # a set that keeps its order
         self.lanes: dict[Form, Lane] = {}
         self.previous: FrameMark | None = None
-        self.newest: Position | None = None
+        self.newest: FrameMark | Head | None = None
         self.has_video = False
         self.rate = StreamRate()
         self.live_ages = Histogram(AGE_BOUNDS_S)
@@ -116,11 +116,10 @@ class LiveStream:
             return FrameMark(frame, size, now_us)
         return FrameMark(frame, size, now_us, self.clock.here_us(frame.sample[0], frame.time_us, now_us))
 
-    def note_newest(self, position: Position) -> None:
+    def note_newest(self, frame: FrameMark | Head) -> None:
         """A frame came, perhaps an old one, for one who is behind; or its muxer says that it is there."""
-        newest = self.newest
-        if newest is None or position[0] != newest[0] or position[1] > newest[1]:
-            self.newest = position
+        if self.newest is None or is_newer(frame, self.newest):
+            self.newest = frame
 
 
 class Viewer:
@@ -263,11 +262,16 @@ class Viewer:
 
     @property
     def frames_behind(self) -> int:
-        """How many frames the stream has had, as far as this server knows, since the last one it took."""
-        position, newest = self.position, self.stream.newest
-        if position is None or newest is None or position[0] != newest[0]:
+        """How many frames the stream has had, as far as this server knows, since the last one it took.
+
+        If that was another muxer's: how many samples, as its books will count them when it goes on.
+        """
+        last, newest = self.last, self.stream.newest
+        if last is None or newest is None:
             return 0
-        return max(newest[1] - position[1], 0)
+        if last.epoch != newest.epoch:
+            return last.samples_to(newest)
+        return max(newest.number - last.number, 0)
 
     @property
     def behind(self) -> bool:

@@ -40,8 +40,8 @@ TEXTS = st.text(LETTERS, max_size=500)
 NAMES = st.text(LETTERS, min_size=1, max_size=80)
 STREAMS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 TICKETS = st.lists(U63, max_size=5).map(tuple)
-HEADS = st.builds(Head, STREAMS, st.sampled_from(Payload), U63, U63)
 PLACES = st.none() | st.tuples(U63, U63)
+HEADS = st.builds(Head, STREAMS, st.sampled_from(Payload), U63, U63, PLACES)
 TRACKS = st.builds(
     Track,
     codec=st.sampled_from(Codec),

@@ -121,7 +121,7 @@ def test_a_server_whose_viewers_are_sent_nothing_is_told_how_far_the_stream_is()
     assert output.head(b"server") is None, "there is no frame yet"
     for number in range(3):
         made.write(picture(number * 40_000, sync=number == 0), number * 40_000, (1, number))
-    head = Head("door", Payload.TS, output.epoch, 2)
+    head = Head("door", Payload.TS, output.epoch, 2, (1, 2))
     assert output.head(b"server") == head
     output.fanout.parcels()
     assert output.head(b"server") is None, "it is sent every frame"

@@ -205,15 +205,18 @@ def test_a_server_none_of_whose_viewers_reads_is_told_how_far_the_stream_is(cont
         stack.enter_context(server.socket)
         server.tell(ReadStart(1, 10, "door", None, ROOM))
         first = server.picture()
+        assert first.sample is not None
+        life, number = first.sample
         assert server.greet().heads == (), "its viewer is live"
         server.tell(ReadStop(10, (first.epoch, first.number)))
         assert server.greet().heads[0].number >= first.number
         for _ in range(20):
             capture.picture()
         give_up_s = time.monotonic() + WAIT_MS / 1000
-        while (head := server.greet().heads[0]).number < first.number + 20:
+        while (head := server.greet().heads[0]).sample != (life, number + 20):
             assert time.monotonic() < give_up_s
-        assert head == Head("door", Payload.TS, first.epoch, head.number)
+        assert head == Head("door", Payload.TS, first.epoch, head.number, head.sample)
+        assert head.number >= first.number + 20
         server.tell(Forget(1))
         assert server.greet().heads == ()
 

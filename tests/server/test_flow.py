@@ -2,14 +2,16 @@
 
 from itertools import count
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from common.messages import ReadStart, ReadStop
 from server.flow import Flow, Gate
 from server.pacing import Room
+
+Messages = tuple[ReadStart | ReadStop, ...]
 
 ROOM = Room(1000, 20_000)
 AFTER = (7, 3)
@@ -26,7 +28,10 @@ LOWERED = ReadStart(1, 0, "cam", AFTER, *ROOM, True)
 
 # Next state and message, the message's ticket aside. None: the input cannot come in this state.
 C, U, L, W = Gate.CLOSED, Gate.CATCHING_UP, Gate.LIVE, Gate.WAITING
-TABLE: dict[str, dict[Gate, tuple[Gate, ReadStart | ReadStop | None] | None]] = {
+# Opened and shut at once.
+NAMED = ReadStart(1, 0, "cam", AFTER, 1), STOP
+NAMED_ANEW = ReadStart(1, 0, "cam", AFTER, 1, resume=RESUME), STOP
+TABLE: dict[str, dict[Gate, tuple[Gate, ReadStart | ReadStop | Messages | None] | None]] = {
     "read_start": {C: (U, START), U: (U, None), L: (L, None), W: (W, None)},
     "read_start, full": {C: (W, None), U: (U, None), L: (L, None), W: (W, None)},
     "read_stop": {C: (C, None), U: (C, STOP), L: (C, STOP), W: (C, None)},
@@ -36,43 +41,44 @@ TABLE: dict[str, dict[Gate, tuple[Gate, ReadStart | ReadStop | None] | None]] = 
     "live": {C: None, U: (L, None), L: None, W: None},
     "parked": {C: None, U: (U, START), L: (U, START), W: None},
     "parked, full": {C: None, U: (W, None), L: (W, None), W: None},
-    "muxer_replaced": {C: (C, None), U: (U, RESUMED), L: (U, RESUMED), W: (U, RESUMED)},
-    "muxer_replaced, full": {C: (C, None), U: (W, None), L: (W, None), W: (W, None)},
-    "muxer_forgot": {C: (C, None), U: (U, START), L: (U, START), W: (U, START)},
-    "muxer_forgot, full": {C: (C, None), U: (W, None), L: (W, None), W: (W, None)},
+    "muxer_replaced": {C: (C, NAMED_ANEW), U: (U, RESUMED), L: (U, RESUMED), W: (U, RESUMED)},
+    "muxer_replaced, full": {C: (C, NAMED_ANEW), U: (W, NAMED_ANEW), L: (W, NAMED_ANEW), W: (W, NAMED_ANEW)},
+    "muxer_forgot": {C: (C, NAMED), U: (U, START), L: (U, START), W: (U, START)},
+    "muxer_forgot, full": {C: (C, NAMED), U: (W, NAMED), L: (W, NAMED), W: (W, NAMED)},
     "lower": {C: (C, None), U: (U, LOWERED), L: (U, LOWERED), W: (W, None)},
     "lower, full": {C: (C, None), U: (U, None), L: (L, None), W: (W, None)},
 }
 
 
-def feed(flow: Flow, given_input: str) -> ReadStart | ReadStop | None:
-    """Give the gate one input."""
+def feed(flow: Flow, given_input: str) -> Messages:
+    """Give the gate one input; what it says."""
     name, _, full = given_input.partition(", ")
     room = None if full else ROOM
+    said: tuple[ReadStart | ReadStop | None, ...] = ()
     match name:
         case "read_start":
-            return flow.read_start(AFTER, room)
+            said = (flow.read_start(AFTER, room),)
         case "read_stop":
-            return flow.read_stop(AFTER)
+            said = (flow.read_stop(AFTER),)
         case "blocked":
-            return flow.blocked(AFTER)
+            said = (flow.blocked(AFTER),)
         case "drained":
-            return flow.drained(AFTER, ROOM)
+            said = (flow.drained(AFTER, ROOM),)
         case "took":
             flow.took()
         case "live":
             flow.live()
         case "parked":
-            return flow.parked(AFTER, room)
+            said = (flow.parked(AFTER, room),)
         case "muxer_replaced":
-            return flow.muxer_replaced(AFTER, RESUME, room)
+            said = flow.muxer_replaced(AFTER, RESUME, room)
         case "muxer_forgot":
-            return flow.muxer_forgot(AFTER, room)
+            said = flow.muxer_forgot(AFTER, room)
         case "lower":
-            return flow.lower(True, AFTER, room)
+            said = (flow.lower(True, AFTER, room),)
         case _:
             raise AssertionError(name)
-    return None
+    return tuple(message for message in said if message is not None)
 
 
 PATHS: dict[Gate, tuple[str, ...]] = {
@@ -103,19 +109,22 @@ def test_every_input_in_every_state(given_input: str, state: Gate) -> None:
     expected = TABLE[given_input][state]
     if expected is None:
         return  # `Fanout` gives it only to a gate with an open ticket
+    gate, messages = expected
+    if not isinstance(messages, tuple):
+        messages = () if messages is None else (messages,)
     flow = gate_in(state)
-    ticket = flow.ticket
-    message = feed(flow, given_input)
-    assert flow.gate is expected[0]
-    if isinstance(message, ReadStart):
-        assert message.ticket == flow.ticket
-        assert message.ticket != ticket
-        assert msgspec.structs.replace(message, ticket=0) == expected[1]
-    elif isinstance(message, ReadStop):
-        assert message.ticket == ticket
-        assert ReadStop(0, message.after) == expected[1]
-    else:
-        assert expected[1] is None
+    open_ticket = before = flow.ticket
+    said = feed(flow, given_input)
+    assert flow.gate is gate
+    assert tuple(replace(message, ticket=0) for message in said) == messages
+    for message in said:
+        if isinstance(message, ReadStart):
+            assert message.ticket != before
+            open_ticket = message.ticket
+        else:
+            assert message.ticket == open_ticket
+            open_ticket = None
+    assert not said or open_ticket == flow.ticket
     assert (flow.ticket is None) is (flow.gate in (C, W))
     assert flow.reading is (flow.gate is not C)
 
@@ -138,10 +147,17 @@ def test_a_new_muxer_is_told_which_sample_the_viewer_has_until_a_frame_of_it_cam
     assert (again.after, again.resume) == (AFTER, None)
 
 
+def test_one_who_has_not_begun_is_not_named_to_a_muxer_that_knows_none() -> None:
+    flow = gate_in(C)
+    assert flow.muxer_forgot(None, ROOM) == ()
+    assert flow.muxer_replaced(None, None, None) == ()
+    assert flow.gate is C
+
+
 def test_and_of_a_viewer_that_was_stopped_meanwhile_too() -> None:
     flow = gate_in(L)
     flow.read_stop(AFTER)
-    assert feed(flow, "muxer_replaced") is None
+    assert [type(message) for message in feed(flow, "muxer_replaced")] == [ReadStart, ReadStop]
     start = flow.read_start(AFTER, ROOM)
     assert start is not None
     assert (start.after, start.resume) == (AFTER, RESUME)
@@ -169,10 +185,11 @@ def test_no_ticket_is_used_twice_and_none_is_stopped_that_is_not_open(inputs: li
         if TABLE[given_input][flow.gate] is None:
             continue
         open_ticket = flow.ticket
-        message = feed(flow, given_input)
-        if isinstance(message, ReadStart):
-            assert message.ticket not in used
-            used.add(message.ticket)
-        elif isinstance(message, ReadStop):
-            assert message.ticket == open_ticket
+        for message in feed(flow, given_input):
+            if isinstance(message, ReadStart):
+                assert message.ticket not in used
+                used.add(message.ticket)
+                open_ticket = message.ticket
+            else:
+                assert message.ticket == open_ticket
         assert flow.ticket is None or flow.ticket in used

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from common.messages import Head, ReadStart, ReadStop
 from common.sample import Payload
@@ -247,6 +248,27 @@ def test_of_another_muxers_frames_it_is_not_known_how_many_it_has_missed(bench: 
     assert viewer_of(slow).frames_behind == 10
     bench.fanout.is_at(Head("cam", Payload.TS, 2, 500))
     assert viewer_of(slow).frames_behind == 0
+
+
+def test_unless_they_say_which_samples_they_hold(bench: Bench) -> None:
+    slow, ticket = bench.reader()
+    frame = bench.source.frame(sync=True)
+    message = replace(frame.addressed(tickets=(ticket,)), sample=(7, 40))
+    bench.fanout.deliver(message, frame.data)
+    viewer = viewer_of(slow)
+    for head, behind in (
+        (Head("cam", Payload.TS, 1, 10, (7, 49)), 10),
+        (Head("cam", Payload.TS, 2, 3, (7, 45)), 10),  # it has begun with what was before
+        (Head("cam", Payload.TS, 2, 8, (7, 50)), 10),
+        (Head("cam", Payload.TS, 2, 108, (7, 150)), 110),
+        (Head("cam", Payload.TS, 3, 0, (7, 151)), 111),
+    ):
+        bench.fanout.is_at(head)
+        assert viewer.frames_behind == behind
+    bench.fanout.remove(viewer)
+    (delivery,) = bench.fanout.ledger.figures(bench.fanout.streams.values())
+    assert delivery.drops["left"] == 111
+    assert delivery.frames_due == 112 == delivery.frames_sent + sum(delivery.drops.values())
 
 
 def slow_one(bench: Bench) -> Peer:

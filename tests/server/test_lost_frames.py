@@ -221,6 +221,8 @@ class Machine(RuleBasedStateMachine):
         """Where nothing is in the way any more, who is quick keeps up soon."""
         path = self.path
         self.way_to_the_server_holds(QUEUE_MAX)
+        path.run(1000 * MS)
+        assert path.known_viewers >= {viewer.number for viewer in path.viewers if viewer.last is not None}
         for connection in path.connections:
             connection.rate_bps = QUICK_BPS
         for viewer in path.viewers:

@@ -264,6 +264,15 @@ class WholePath:
     def viewers(self) -> list[Viewer]:
         return [connection.viewer for connection in self.connections if connection.viewer is not None]
 
+    @property
+    def known_viewers(self) -> set[int]:
+        """Of the stream's, by number, those that the muxer knows which the server takes to have it."""
+        (muxer,) = [muxer for muxer in self.muxers if muxer.name == self.client._by_stream[STREAM].name]
+        assert muxer.worker is not None
+        fanouts = [output.fanout for output in muxer.worker._sources[STREAM].outputs.by_payload.values()]
+        servers = [server for fanout in fanouts for server in fanout._servers.values()]
+        return {viewer for server in servers for viewer in server.sessions}
+
     def close(self) -> None:
         self._patch.undo()
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -33,6 +33,10 @@ class Auditor:
         self.faults.update(dict.fromkeys(books.faults(stats)))
         self.audits += 1
         return stats
+
+    def viewer(self, agent: str) -> dict[str, Any]:
+        (found,) = [viewer for viewer in self.stats()["viewers"] if viewer["user_agent"] == agent]
+        return cast(dict[str, Any], found)
 
     def until_viewer(self, agent: str, field: str, more_than: int) -> None:
         def told() -> bool:
@@ -143,6 +147,38 @@ def test_of_one_who_stalls_with_nobody_else_at_its_server_it_is_known_how_far_be
             auditor.until_viewer("stalled", "frames_behind", 150)
         until(lambda: not auditor.stats()["viewers"], WITHIN_S, "its end")
         assert books.drops(auditor.stats())["left"] > 150
+        assert list(auditor.faults) == []
+
+
+def test_one_who_stalls_alone_is_known_to_the_next_muxer_too_and_so_is_how_far_behind_it_is(
+    wide_clip: CheckClip,
+) -> None:
+    settings = f"""
+        [streams.cam]
+        source = "mock:{wide_clip.path}"
+        on_demand = true
+    """
+    with Instance(config=settings) as instance:
+        auditor = Auditor(instance)
+        url, small = f"{instance.rtsp('cam')}/native", SMALL_BUFFER_BYTES
+        with RtspClient(url, user_agent="stalled", receive_buffer_bytes=small) as client:
+            client.start()
+            client.next_packet()
+            auditor.until_viewer("stalled", "frames_behind", 150)
+            behind = [auditor.viewer("stalled")["frames_behind"]]
+            instance.kill("muxer")
+
+            def goes_on() -> bool:
+                behind.append(auditor.viewer("stalled")["frames_behind"])
+                assert behind[-1] >= behind[-2]
+                return bool(behind[-1] >= behind[0] + 150)
+
+            until(goes_on, WITHIN_S, "150 more")
+            assert instance.stream("cam")["viewers"] == 1
+            (stalled,) = auditor.stats()["viewers"]
+            assert (stalled["state"], stalled["drops"].get("muxer", 0)) == ("behind", 0)
+        until(lambda: not auditor.stats()["viewers"], WITHIN_S, "its end")
+        assert books.drops(auditor.stats())["left"] >= behind[-1]
         assert list(auditor.faults) == []
 
 
