@@ -144,11 +144,14 @@ class Welcome(Message, frozen=True, tag=21):
 
     A new epoch means a new muxer: every ticket must be opened again.
     heads: of the streams that this server has viewers of, but no live ticket: their frames do not tell it.
+    knows: it knew the server before. If not, it knows of none of its viewers, be it the same muxer: the line was
+        cut, perhaps for less time than the server would notice.
     """
 
     muxer: ProcessName
     epoch: U63
     heads: Annotated[tuple[Head, ...], msgspec.Meta(max_length=HEADS_MAX)] = ()
+    knows: bool = True
 
 
 class Describe(Message, frozen=True, tag=22):

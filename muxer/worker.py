@@ -254,7 +254,7 @@ class Worker:
     def _serve(self, identity: bytes, message: Message) -> None:
         is_known = identity in self._heard_us
         self._heard_us[identity] = now_us()
-        if not is_known and not self._welcome(identity):
+        if not is_known and not self._welcome(identity, knows=False):
             self._heard_us.pop(identity, None)
             return  # what it asks may be meant for the muxer before us: it hears who we are first, or nothing
         match message:
@@ -279,11 +279,11 @@ class Worker:
             case _:
                 raise MessageError(f"{type(message).__name__} from a server")
 
-    def _welcome(self, identity: bytes) -> bool:
-        """Tell a server who this is; whether that could be sent."""
+    def _welcome(self, identity: bytes, knows: bool = True) -> bool:
+        """Tell a server who this is, and whether it knows it; whether that could be sent."""
         heads = [head for output in self._all_outputs() if (head := output.head(identity)) is not None]
         parts = [tuple(heads[i : i + HEADS_MAX]) for i in range(0, len(heads) or 1, HEADS_MAX)]
-        return all(self._send(identity, Welcome(self._role.name, self._epoch, part)) for part in parts)
+        return all(self._send(identity, Welcome(self._role.name, self._epoch, part, knows)) for part in parts)
 
     def _read_start(self, identity: bytes, message: ReadStart) -> str:
         """Open a viewer's gate; or why not."""

@@ -1,8 +1,9 @@
 """This server's lines to the muxers: who is there, what goes out, what comes in.
 
 A muxer is greeted now and then (`server.greeting`) and answers with its epoch. A new epoch is a new muxer, and
-after a silence of SILENCE_US, or an overflow of the outbox, neither side can be sure of what the other knows: in
-all three cases `Listener.muxer_is_new` has every viewer's gate opened again.
+after a silence of SILENCE_US, or an overflow of the outbox, neither side can be sure of what the other knows; one
+that does not know us any more has been cut off. In all four cases `Listener.muxer_is_new` has every viewer's gate
+opened again.
 """
 
 import secrets
@@ -289,7 +290,7 @@ class MuxerClient:
         link.epoch = message.epoch
         link.fault = ""
         link.heard_us = now_us
-        if replaced or silent:
+        if replaced or silent or not message.knows:
             listener.muxer_is_new(link.streams, replaced)
             for (stream, payload), question in self._questions.items():
                 if self._by_stream[stream] is link:

@@ -195,6 +195,32 @@ def test_from_sample_to_frame_to_stop_and_back(context: sockets.Context) -> None
         assert 11 in again.tickets
 
 
+def test_a_server_that_was_cut_off_is_told_that_it_is_not_known_any_more(context: sockets.Context) -> None:
+    with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
+        capture = Capture(context, directory, "door")
+        stack.enter_context(capture.socket)
+        capture.start()
+        capture.picture(sync=True)
+        server = Server(context, directory, greets=False)
+        assert not server.greet().knows
+        assert server.greet().knows
+        server.tell(ReadStart(1, 10, "door", None, ROOM))
+        server.picture()
+        server.socket.close(linger=0)
+        capture.picture()  # for a viewer that cannot be reached
+        give_up_s = time.monotonic() + WAIT_MS / 1000
+        while True:
+            again = Server(context, directory, greets=False)
+            if not again.greet().knows:
+                break
+            again.socket.close(linger=0)
+            capture.picture()
+            assert time.monotonic() < give_up_s
+        stack.enter_context(again.socket)
+        assert again.greet().heads == ()
+        assert again.greet().knows
+
+
 def test_a_server_none_of_whose_viewers_reads_is_told_how_far_the_stream_is(context: sockets.Context) -> None:
     with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
         capture = Capture(context, directory, "door")

@@ -45,6 +45,13 @@ def is_forgotten(path: WholePath) -> None:
     path.serves = True
 
 
+def is_cut_off(path: WholePath) -> None:
+    """The line between them breaks, and stands again before either misses the other."""
+    path.muxer.connected = False
+    path.run(300 * MS)
+    path.muxer.connected = True
+
+
 def is_served_by_another(path: WholePath) -> None:
     """The muxer dies, and is started again."""
     path.muxer.kill(arrives=0)
@@ -59,7 +66,7 @@ def is_moved(path: WholePath) -> None:
     path.server_takes(2)
 
 
-LOSES = {"forgotten": is_forgotten, "another": is_served_by_another, "moved": is_moved}
+LOSES = {"forgotten": is_forgotten, "cut off": is_cut_off, "another": is_served_by_another, "moved": is_moved}
 
 
 @pytest.mark.parametrize("loses", LOSES)
@@ -83,7 +90,7 @@ def test_of_one_who_takes_nothing(
         path.run(1000 * MS)
         assert path.known_viewers == {viewer.number}
         assert viewer.flow.gate is gate
-        if payload is Payload.NATIVE or loses == "forgotten":
+        if payload is Payload.NATIVE or loses in ("forgotten", "cut off"):
             assert viewer.frames_behind >= behind + 15, "a second's"
         behind = viewer.frames_behind
     path.captures = False
@@ -111,19 +118,23 @@ def check_what_it_leaves(path: WholePath, viewer: Viewer, connection: Connection
 
 
 @pytest.mark.parametrize("loses", LOSES)
-def test_one_who_has_stalled_meanwhile_goes_on_and_its_books_hold(path: WholePath, loses: str) -> None:
+@pytest.mark.parametrize("stalled", [False, True])
+def test_who_reads_goes_on_and_its_books_hold(path: WholePath, loses: str, stalled: bool) -> None:
+    """stalled: while it was lost."""
     connection = path.join(Framing.INTERLEAVED, QUICK_BPS, Payload.NATIVE)
     path.run(1000 * MS)
-    stalls(path, connection)
     viewer = connection.viewer
     assert viewer is not None
+    if stalled:
+        stalls(path, connection)
     LOSES[loses](path)
-    path.run(2000 * MS)
-    behind = viewer.frames_behind
+    path.run(1000 * MS)
+    behind, sent = viewer.frames_behind, viewer.frames_sent
+    assert stalled is (behind > 50)
     connection.rate_bps = QUICK_BPS
     path.run(2000 * MS)
     assert viewer.flow.gate is Gate.LIVE
     assert viewer.frames_behind == 0
-    assert behind <= viewer.frames_due
-    assert viewer.frames_due == viewer.frames_sent + sum(viewer.drops.values())
+    assert viewer.frames_sent > sent + 40
+    assert behind <= viewer.frames_due == viewer.frames_sent + sum(viewer.drops.values())
     assert "lost" not in viewer.drops

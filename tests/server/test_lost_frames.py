@@ -177,6 +177,14 @@ class Machine(RuleBasedStateMachine):
             muxer.connected = True
             self.path.run(ungreeted_ms * MS, greets=False)
 
+    @rule(index=st.integers(0, 1), time_ms=st.sampled_from([50, 300, 1200, 2500]))
+    def line_is_cut(self, index: int, time_ms: int) -> None:
+        muxer = self.path.muxers[index]
+        if muxer.worker is not None:
+            muxer.connected = False
+            self.path.run(time_ms * MS)
+            muxer.connected = True
+
     @rule(muxers=st.integers(1, 2), apart_ms=st.sampled_from([0, 10, 50]), server_first=st.booleans())
     def move(self, muxers: int, apart_ms: int, server_first: bool) -> None:
         """The stream, to the second muxer or to the first: who is told of it first?"""

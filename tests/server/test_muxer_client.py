@@ -179,6 +179,20 @@ def test_after_a_silence_all_is_said_again(bench: Bench) -> None:
     assert bench.counters.muxer_restarts == 0
 
 
+def test_and_to_a_muxer_that_does_not_know_us_any_more_however_short_the_silence_was(bench: Bench) -> None:
+    bench.start_muxer()
+    bench.heard(Hello)
+    bench.say(Welcome("muxer-0", 5, knows=False))
+    bench.turn_until(lambda: bench.news)
+    bench.welcome(5)
+    bench.turn_until(lambda: bench.client.due_us > bench.now_us)
+    assert bench.news == [(["cam", "two"], False)]
+    bench.say(Welcome("muxer-0", 5, knows=False))
+    bench.turn_until(lambda: len(bench.news) == 2)
+    assert bench.news[1] == (["cam", "two"], False)
+    assert bench.counters.muxer_restarts == 0
+
+
 def test_a_question_is_asked_again_of_another_muxer(bench: Bench) -> None:
     answers: list[tuple[str, str, bool]] = []
     bench.start_muxer()
