@@ -92,6 +92,14 @@ class FarLink:
         self.impair(0.0)
         _run("ip", "link", "set", self.near_device, "up")
 
+    def reset(self, port: int) -> bool:
+        """Break the connections from the far side to this port of the near one, and nothing else.
+
+        False where the kernel does not do that (CONFIG_INET_DIAG_DESTROY).
+        """
+        command = self.inside("ss", "--kill", "--no-header", "dst", self.near, "dport", "=", str(port))
+        return bool(subprocess.run(command, capture_output=True, check=False).stdout)
+
     def inside(self, *command: str) -> list[str]:
         """The command line that runs a command on the far side."""
         return ["nsenter", "-t", str(self._relay.pid), "-n", *command]

@@ -160,6 +160,18 @@ def test_a_link_is_cut_and_comes_back(fleet: Fleet, where: str) -> None:
     check(viewer, fleet.clip, whole=False)
 
 
+def test_a_connection_is_broken_and_stands_again_before_anybody_is_missed(fleet: Fleet) -> None:
+    """The muxer forgets the server's viewers with the first frame that it cannot send."""
+    with fleet.watching(RtspViewer) as viewer:
+        viewer.wait_bytes(100_000)
+        ups = len(fleet.edge.log_lines("line_up", "hub/muxer-0"))
+        if not fleet.to_edge.reset(fleet.muxer_port):
+            pytest.skip("this kernel breaks no connections on demand")
+        until(lambda: len(fleet.edge.log_lines("line_up", "hub/muxer-0")) > ups, BACK_WITHIN_S, "the line again")
+        viewer.wait_bytes(300_000, BACK_WITHIN_S)
+    check(viewer, fleet.clip, whole=False)
+
+
 def test_the_muxer_dies_and_viewers_of_another_host_go_on(fleet: Fleet) -> None:
     with fleet.watching(RtspViewer) as viewer:
         viewer.wait_bytes(100_000)
