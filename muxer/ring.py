@@ -59,7 +59,8 @@ class Entry(msgspec.Struct, gc=False):
 class Ring:
     """The newest frames of a stream, numbered from 0: what the slowest permitted viewer may still be sent.
 
-    It keeps everything from the newest sync point on, and what is younger than `age_max_us`, within
+    It keeps what is younger than `age_max_us`, and everything from the sync point on that was the newest so long
+    ago: a viewer who came then began with it, and may have the rest of its group under way. All this within
     RING_BYTES_MAX and RING_FRAMES_MAX (`trimmed` counts the frames that these limits cost). has_video: whether
     only a picture can be a sync point; the first picture sets it, whoever knows the tracks may before.
     led: the newest sync point, while pictures that lead it may still come.
@@ -69,8 +70,8 @@ class Ring:
         self._age_max_us = age_max_us
         self._entries: deque[Entry] = deque()
         self._bytes = 0
+        self._syncs: deque[int] = deque()  # the sync points from the one that it keeps all from
         self.first = 0
-        self.newest_sync: int | None = None
         self.led: int | None = None
         self.has_video = False
         self.trimmed = 0
@@ -80,6 +81,11 @@ class Ring:
     def head(self) -> int:
         """The number that the next frame will have."""
         return self.first + len(self._entries)
+
+    @property
+    def newest_sync(self) -> int | None:
+        """The number of the newest sync point that it holds."""
+        return self._syncs[-1] if self._syncs else None
 
     def __getitem__(self, number: int) -> Entry:
         """The frame `number`. Raises IndexError unless first <= number < head."""
@@ -96,9 +102,9 @@ class Ring:
         is_picture = frame.kind is _VIDEO
         if is_picture and not self.has_video:
             self.has_video = True
-            self.newest_sync = None  # it was an audio frame
+            self._syncs.clear()  # they were audio frames
         if self.starts_here(frame):
-            self.newest_sync = number
+            self._syncs.append(number)
         if is_picture and entry.sample is not None:
             if self._leading.leads(entry.sample):
                 entry.leads = self.led
@@ -122,17 +128,20 @@ class Ring:
         self.first = self.head
         self._entries.clear()
         self._bytes = 0
-        self.newest_sync = None
+        self._syncs.clear()
 
     def _trim(self, now_us: int) -> None:
-        entries = self._entries
+        entries, syncs = self._entries, self._syncs
+        while len(syncs) > 1 and now_us - self[syncs[1]].arrived_us >= self._age_max_us:
+            syncs.popleft()
         while len(entries) > 1:
             over = self._bytes > RING_BYTES_MAX or len(entries) > RING_FRAMES_MAX
-            if not over and (self.first == self.newest_sync or now_us - entries[0].arrived_us <= self._age_max_us):
+            is_kept = bool(syncs) and self.first == syncs[0]
+            if not over and (is_kept or now_us - entries[0].arrived_us <= self._age_max_us):
                 return
             self.trimmed += over
-            if self.first == self.newest_sync:
-                self.newest_sync = None
+            if is_kept:
+                syncs.popleft()
             self._bytes -= len(entries.popleft().frame.data)
             self.first += 1
 

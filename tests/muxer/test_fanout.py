@@ -398,7 +398,7 @@ def test_live_viewers_of_a_muxer_that_stood_still_are_spliced() -> None:
     fanout.parcels()
     stream.ring.append(video(100_000))
     stream.ring.append(video(2_000_000, sync=True))
-    stream.ring.append(video(2_000_000))
+    stream.ring.append(video(3_000_000))
     assert stream.ring.first == 2
     assert addresses(fanout.parcels()) == [(3, False, [], [], [10])]
     fanout.read_start(b"s", start(1, 11, after=0))

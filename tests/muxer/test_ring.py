@@ -55,12 +55,29 @@ def test_the_ring_keeps_the_newest_group_however_old() -> None:
     assert ring.head == 12
 
 
-def test_the_ring_keeps_what_is_young() -> None:
+def test_the_ring_keeps_what_is_young_and_its_group() -> None:
     ring = Ring(age_max_us=SECOND_US)
     fill(ring, "SvSvSv", step_us=SECOND_US // 4)
-    assert ring.first == 1  # 1.25 s before the newest is out, 1 s is in
+    assert ring.first == 0  # with which a viewer began 1 s ago
+    ring.append(video(6 * SECOND_US // 4))
+    assert ring.first == 2
     with pytest.raises(IndexError):
-        ring[0]
+        ring[1]
+
+
+def test_who_comes_when_a_group_ends_is_given_it_all_though_the_next_one_begins() -> None:
+    """Nobody's network takes a group at once."""
+    ring = Ring(age_max_us=SECOND_US)
+    fill(ring, "Svvvvvvv", step_us=SECOND_US // 4)
+    queue = DropQueue(ring, Limits(age_max_us=SECOND_US), 7 * SECOND_US // 4)
+    taken = [queue.next()]
+    queue.take(0)
+    fill(ring, "Svvv", at_us=2 * SECOND_US, step_us=SECOND_US // 4)  # now he has been there for 1 s
+    queue.enforce(11 * SECOND_US // 4)
+    assert taken + drain(queue) == list(range(12))
+    assert (queue.dropped, queue.splices) == (0, 0)
+    fill(ring, "v", at_us=3 * SECOND_US)
+    assert ring.first == 8, "nobody can be at the group before any more"
 
 
 def test_without_a_sync_point_only_the_young_is_kept() -> None:
