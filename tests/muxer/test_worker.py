@@ -196,27 +196,25 @@ def test_from_sample_to_frame_to_stop_and_back(context: sockets.Context) -> None
 
 
 def test_a_server_that_was_cut_off_is_told_that_it_is_not_known_any_more(context: sockets.Context) -> None:
-    with muxer(door=settings.Stream("test:")) as (directory, _), ExitStack() as stack:
+    with muxer(door=settings.Stream("test:", on_demand=True)) as (directory, _), ExitStack() as stack:
         capture = Capture(context, directory, "door")
         stack.enter_context(capture.socket)
-        capture.start()
-        capture.picture(sync=True)
         server = Server(context, directory, greets=False)
         assert not server.greet().knows
         assert server.greet().knows
         server.tell(ReadStart(1, 10, "door", None, ROOM))
+        capture.start()
+        capture.picture(sync=True)
         server.picture()
         server.socket.close(linger=0)
-        capture.picture()  # for a viewer that cannot be reached
         give_up_s = time.monotonic() + WAIT_MS / 1000
-        while True:
-            again = Server(context, directory, greets=False)
-            if not again.greet().knows:
-                break
-            again.socket.close(linger=0)
+        capture.picture()  # for a viewer that cannot be reached, as is found sooner or later
+        while not capture.socket.poll(20) or capture.receive() != b"\x00":  # nobody wants it any more
             capture.picture()
             assert time.monotonic() < give_up_s
+        again = Server(context, directory, greets=False)
         stack.enter_context(again.socket)
+        assert not again.greet().knows
         assert again.greet().heads == ()
         assert again.greet().knows
 
