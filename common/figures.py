@@ -157,7 +157,8 @@ class HistogramFigures(msgspec.Struct):
 class RoleFigures(msgspec.Struct):
     """What a role puts into `common.messages.Report`: its own counters, and the streams or viewers it has.
 
-    same_viewers: `viewers` is empty, and those of the report before stand: many are not told anew each second.
+    same_viewers: `viewers` and `deliveries` are empty, and those of the report before stand: of many they are not
+    made anew each second.
     fault: in its last report, the setting that it cannot run with; else empty.
     """
 

@@ -227,7 +227,7 @@ class Supervisor:
         if isinstance(message, Report):  # that somebody lives makes nothing due any sooner
             report, before = msgspec.json.decode(message.figures, type=RoleFigures), self._reports.get(child.name)
             if report.same_viewers and before is not None:
-                report.viewers = before.viewers
+                report.viewers, report.deliveries = before.viewers, before.deliveries
             self._reports[child.name] = report
             self._policy.heard(child.name, now)
             return

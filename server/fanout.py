@@ -26,7 +26,7 @@ from server.ledger import Ledger
 from server.pacing import LONG_US, next_room_bytes
 from server.queues import Queues
 from server.tcp_outlet import Broken, FileTakers, TcpOutlet, offer_to_all
-from server.udp_outlet import UdpOutlet, offer_datagrams
+from server.udp_outlet import DatagramTakers, UdpOutlet, offer_datagrams
 from server.viewers import Channels, Lane, LiveStream, Outlet, Owner, Viewer
 
 OPEN_INTERVAL_US = 20_000  # gates open together, so that the muxer sends a frame once for many who catch up
@@ -222,13 +222,10 @@ class Fanout:
                 self._open(viewer)
         if now_us >= self._look_us:
             self._look_us = now_us + LOOK_READING_US
-            for stream in self.streams.values():
-                for viewer in stream.viewers:
-                    outlet = viewer.outlet
-                    if outlet.blocked or viewer.flow.ticket is None or not (viewer.slow or outlet.kernel_bytes):
-                        continue  # as a rule everything has arrived
-                    if not self._queues.are_short(viewer):
-                        self._blocked(viewer)
+            for viewer in [one for stream in self.streams.values() for one in stream.perhaps_slow()]:
+                reads = viewer.flow.ticket is not None and not viewer.outlet.blocked
+                if reads and not self._queues.are_short(viewer):
+                    self._blocked(viewer)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
@@ -309,11 +306,12 @@ class Fanout:
         lane: of which they are; None for those who catch up.
         """
         if isinstance(data, Datagrams):
-            offer_datagrams(cast("Collection[UdpOutlet]", viewers), data, catching_up=lane is None)
+            together = cast("DatagramTakers", lane.takers) if lane is not None else None
+            offer_datagrams(cast("Collection[UdpOutlet]", viewers), data, together)
             late: list[TcpOutlet] = []
             faults: list[Broken] = []
         else:
-            takers = lane.file_takers if lane is not None else FileTakers()
+            takers = cast("FileTakers", lane.takers) if lane is not None else FileTakers()
             late, faults = offer_to_all(cast("Collection[TcpOutlet]", viewers), data, takers)
         broken.extend((viewers[outlet], error) for outlet, error in faults)
         taken = len(viewers) - len(late) - len(faults)

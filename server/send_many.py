@@ -2,7 +2,7 @@
 
 A call for each receiver costs Python a microsecond or two beside what the kernel takes. Here each has its
 `struct mmsghdr` ready made, all of which point to one `struct iovec` with what is sent; a frame for a thousand is
-these put together, and one call.
+these put together, once for as long as they stay the same, and one call.
 """
 
 import ctypes
@@ -65,6 +65,18 @@ class Receiver(bytes):
         return receiver
 
 
+class Company:
+    """Receivers put together, in their order; good for any number of sends."""
+
+    __slots__ = ("_messages", "_receivers", "at", "count")
+
+    def __init__(self, receivers: Sequence[Receiver]) -> None:
+        self._receivers = tuple(receivers)  # which hold what the messages point to
+        self._messages = bytearray().join(receivers)
+        self.at = _address(self._messages) if receivers else 0
+        self.count = len(receivers)
+
+
 class ManySender:
     """A datagram socket that does not wait, on its way to many. It must be there as long as this is used."""
 
@@ -72,29 +84,22 @@ class ManySender:
         self._family, self._fd = sock.family, sock.fileno()
         self._data = memoryview(bytearray(DATA_BYTES_MAX))  # a view refuses what is larger
         self._piece = _Iovec(_address(self._data), 0)
-        self._messages = bytearray()
-        self._messages_at = 0
 
     def receiver(self, address: Address, ancillary: Sequence[Ancillary] = ()) -> Receiver:
         """Someone to send to: address as of the socket's family, numeric."""
         return Receiver(_sockaddr(self._family, address), _control(ancillary), self._piece)
 
-    def send(self, receivers: Sequence[Receiver], data: Buffer) -> list[tuple[int, OSError]]:
+    def send(self, company: Company, data: Buffer) -> list[tuple[int, OSError]]:
         """Send `data` to each; those, by their place, for whom the kernel did not take it, and why.
 
         Raises ValueError for more than DATA_BYTES_MAX.
         """
         size = self._piece.size = len(data)
         self._data[:size] = data
-        messages = b"".join(receivers)
-        if len(messages) > len(self._messages):
-            self._messages = bytearray(2 * len(messages))
-            self._messages_at = _address(self._messages)
-        self._messages[: len(messages)] = messages
-        at, count = 0, len(receivers)
+        at, count = 0, company.count
         refused: list[tuple[int, OSError]] = []
         while at < count:  # the kernel looks at 1024 at once (UIO_MAXIOV)
-            sent = _sendmmsg(self._fd, self._messages_at + at * _MESSAGE_BYTES, count - at, _NOT_WAITING)
+            sent = _sendmmsg(self._fd, company.at + at * _MESSAGE_BYTES, count - at, _NOT_WAITING)
             if sent < 0:  # the error is that of the first one; one further on ends the call before it
                 error = ctypes.get_errno()
                 refused.append((at, OSError(error, os.strerror(error))))

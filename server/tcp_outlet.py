@@ -132,8 +132,7 @@ class TcpOutlet:
     @property
     def kernel_bytes(self) -> int:
         """What the kernel holds: not sent yet, or sent and not acknowledged."""
-        fcntl.ioctl(self.fd, termios.TIOCOUTQ, _ANSWER)
-        return _ANSWER[0]
+        return _kernel_bytes(self.fd)
 
     @property
     def unfinished_bytes(self) -> int:
@@ -206,6 +205,13 @@ class FileTakers:
             self._others = [one for one in outlets if one.blocked or not one.sends_files]
         return self._fds, self._others
 
+    def holding(self, outlets: Collection[TcpOutlet]) -> Collection[TcpOutlet]:
+        """Of these, as in `among`: for whom the kernel holds something. As a rule everything has arrived."""
+        fds, others = self.among(outlets)
+        held = {fd for fd in fds if _kernel_bytes(fd)}
+        holding = [one for one in others if one.kernel_bytes]
+        return holding + [one for one in outlets if one.fd in held] if held else holding
+
 
 def offer_to_all(
     outlets: Collection[TcpOutlet], frame: Buffer, takers: FileTakers
@@ -220,6 +226,11 @@ def offer_to_all(
             finally:
                 os.close(file)  # what sockets still hold of it lives on
     return _offer_to_each(outlets, frame)
+
+
+def _kernel_bytes(fd: int) -> int:
+    fcntl.ioctl(fd, termios.TIOCOUTQ, _ANSWER)
+    return _ANSWER[0]
 
 
 def _offer_to_each(outlets: Iterable[TcpOutlet], frame: Buffer) -> tuple[list[TcpOutlet], list[Broken]]:

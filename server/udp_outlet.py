@@ -18,7 +18,7 @@ from common.poller import READ, Poller
 from server.counters import Counters
 from server.datagrams import Datagrams, Run
 from server.rtsp_transport import Pair
-from server.send_many import Address, Ancillary, ManySender
+from server.send_many import Address, Ancillary, Company, ManySender
 from server.udp_backlog import SLICE_US, Pacing
 from server.udp_convoys import Convoy, Convoys
 from server.udp_sockets import UDP_SEGMENT, bind_pair, can_segment, enlarge, received, source
@@ -93,6 +93,26 @@ class UdpOutlet:
     def close(self) -> None:
         """What waits here is not sent any more."""
         self._ports.drop(self)
+
+
+class DatagramTakers:
+    """The viewers of a lane, put together once for each track, and again after `forget`, for who comes or goes."""
+
+    __slots__ = ("_companies",)
+
+    def __init__(self) -> None:
+        self._companies: dict[int, Company] = {}
+
+    def forget(self) -> None:
+        """They are others now."""
+        self._companies.clear()
+
+    def company(self, outlets: Collection[UdpOutlet], track: int) -> Company:
+        """Of these, the same as before unless told to `forget`."""
+        found = self._companies.get(track)
+        if found is None:
+            found = self._companies[track] = Company([outlet.receivers[track] for outlet in outlets])
+        return found
 
 
 class UdpPorts:
@@ -201,20 +221,25 @@ class UdpPorts:
         except OSError as error:
             self._note(error)
 
-    def offer_to_all(self, outlets: Collection[UdpOutlet], frame: Datagrams, catching_up: bool) -> None:
+    def offer_to_all(
+        self, outlets: Collection[UdpOutlet], frame: Datagrams, takers: DatagramTakers | None
+    ) -> None:
         """Send a frame to each, run by run, or queue it."""
         paced = self.pacing.bytes_per_s > 0
-        if paced and (catching_up or len(frame) > self.pacing.burst_bytes):
+        if paced and (takers is None or len(frame) > self.pacing.burst_bytes):
             self._queue(outlets, frame)
             return
         if self._convoys.waiting:
             waiting = self._convoys.waiting_members
             behind = [outlet for outlet in outlets if outlet in waiting]
-            outlets = [outlet for outlet in outlets if outlet not in waiting]
+            if behind:
+                outlets, takers = [outlet for outlet in outlets if outlet not in waiting], None
             self._queue(behind, frame)
         lost: set[UdpOutlet] = set()
         for run in frame.runs:
-            lost.update(self._send([outlet for outlet in outlets if outlet not in lost] if lost else outlets, run))
+            if lost:
+                outlets, takers = [outlet for outlet in outlets if outlet not in lost], None
+            lost.update(self._send(outlets, run, takers))
         for outlet in lost:
             self._lost(outlet)
 
@@ -244,7 +269,7 @@ class UdpPorts:
     def _pump(self, convoy: Convoy[UdpOutlet], now_us: int) -> None:
         """Send to all in it what may leave now; who cannot be sent it goes on alone, from the next time on."""
         while convoy.members and (run := convoy.backlog.take(now_us)) is not None:
-            for outlet in self._send(convoy.members, run):
+            for outlet in self._send(convoy.members, run, None):
                 self._convoys.lost(outlet)
                 self._lost(outlet)
         self._convoys.settle(convoy)
@@ -260,14 +285,16 @@ class UdpPorts:
             self._rtp.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
             self._segment_bytes = size
 
-    def _send(self, outlets: Collection[UdpOutlet], run: Run) -> list[UdpOutlet]:
-        """Send a run to each; those whom it could not be sent, or not whole."""
+    def _send(self, outlets: Collection[UdpOutlet], run: Run, takers: DatagramTakers | None) -> list[UdpOutlet]:
+        """Send a run to each; those whom it could not be sent, or not whole. takers: of these very outlets."""
         self._segment(run.segment_bytes)
         together, alone = list(outlets), []
         if not self._all_segmented:
             together = [outlet for outlet in outlets if outlet.segmented]
             alone = [outlet for outlet in outlets if not outlet.segmented]
-        refused = self.many.send([outlet.receivers[run.track] for outlet in together], run.data)
+        if takers is None or alone:
+            takers = DatagramTakers()
+        refused = self.many.send(takers.company(together, run.track), run.data)
         for at, error in refused:
             if error.errno in _UNSEGMENTABLE:
                 together[at].segmented = self._all_segmented = False
@@ -313,8 +340,11 @@ class UdpPorts:
                 way.on_report(data)
 
 
-def offer_datagrams(outlets: Collection[UdpOutlet], frame: Datagrams, catching_up: bool) -> None:
-    """Send a frame to each of one process's outlets. catching_up: others come right behind it."""
+def offer_datagrams(
+    outlets: Collection[UdpOutlet], frame: Datagrams, takers: DatagramTakers | None = None
+) -> None:
+    """Send a frame to each of one process's outlets. takers: of the lane that they are; None for those who catch
+    up, to whom others come right behind it."""
     ports = next((outlet._ports for outlet in outlets), None)
     if ports is not None:
-        ports.offer_to_all(outlets, frame, catching_up)
+        ports.offer_to_all(outlets, frame, takers)

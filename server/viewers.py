@@ -4,7 +4,8 @@ What a lane is sent is counted once for all in it. A viewer's own figures are wh
 the lane was sent since: so that a frame for a thousand viewers touches none of them but for its socket.
 """
 
-from typing import Protocol
+from collections.abc import Collection, Iterator
+from typing import Protocol, cast
 
 from common.drops import Drop
 from common.grid import FrameKind
@@ -21,7 +22,7 @@ from server.pacing import ROOM_BYTES_MAX, Given, StreamRate
 from server.reception import Members, Reception
 from server.rtsp_message import encode_interleaved
 from server.tcp_outlet import FileTakers, TcpOutlet
-from server.udp_outlet import UdpOutlet
+from server.udp_outlet import DatagramTakers, UdpOutlet
 
 Outlet = TcpOutlet | UdpOutlet
 
@@ -51,20 +52,28 @@ class Lane:
 
     last: the frame that all of them took last. frames, bytes: how much has gone through it; rtp: likewise, RTP
     packets and bytes of their payload by track. unwanted: frames of tracks that they have not set up. given: when.
+    takers: how a frame goes to all of them.
     """
 
-    __slots__ = ("bytes", "file_takers", "form", "frames", "given", "last", "rtp", "unwanted", "viewers")
+    __slots__ = ("bytes", "form", "frames", "given", "last", "rtp", "takers", "unwanted", "viewers")
 
     def __init__(self, wanted: Form) -> None:
         self.form = wanted
         self.viewers: dict[Outlet, Viewer] = {}
-        self.file_takers = FileTakers()
+        self.takers = DatagramTakers() if wanted.framing is Framing.UDP else FileTakers()
         self.last: FrameMark | None = None
         self.given = Given()
         self.frames = 0
         self.unwanted = 0
         self.bytes = 0
         self.rtp = [(0, 0)] * TRACKS_MAX
+
+    @property
+    def holding(self) -> Collection[Outlet]:
+        """Those for whom the kernel holds something that they were sent, as far as it can be asked."""
+        if isinstance(self.takers, DatagramTakers):
+            return ()
+        return self.takers.holding(cast("Collection[TcpOutlet]", self.viewers))
 
     def count(self, mark: FrameMark, size: int) -> None:
         """All in it have taken this frame, of `size` bytes in its form; 0: of a track that they do not want."""
@@ -115,6 +124,13 @@ class LiveStream:
         if self.clock is None or frame.sample is None:
             return FrameMark(frame, size, now_us)
         return FrameMark(frame, size, now_us, self.clock.here_us(frame.sample[0], frame.time_us, now_us))
+
+    def perhaps_slow(self) -> "Iterator[Viewer]":
+        """All viewers that may not take in time what they are given."""
+        holding = {outlet for lane in self.lanes.values() for outlet in lane.holding}
+        for viewer in self.viewers:
+            if viewer.slow or (viewer.lane is None and viewer.outlet.kernel_bytes) or viewer.outlet in holding:
+                yield viewer
 
     def note_newest(self, frame: FrameMark | Head) -> None:
         """A frame came, perhaps an old one, for one who is behind; or its muxer says that it is there."""
@@ -355,7 +371,7 @@ class Viewer:
             lane = self.stream.lanes[wanted] = Lane(wanted)
         lane.last = self._last
         lane.viewers[self.outlet] = self
-        lane.file_takers.forget()
+        lane.takers.forget()
         self._frames -= lane.frames
         self._unwanted -= lane.unwanted
         self._bytes -= lane.bytes
@@ -374,6 +390,6 @@ class Viewer:
         self._rtp = [(a + c, b + d) for (a, b), (c, d) in zip(self._rtp, lane.rtp, strict=True)]
         self.lane = None
         del lane.viewers[self.outlet]
-        lane.file_takers.forget()
+        lane.takers.forget()
         if not lane.viewers:
             self.stream.lanes.pop(lane.form, None)

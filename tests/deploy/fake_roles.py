@@ -11,7 +11,7 @@ from pathlib import Path
 from common import role
 from common.clock import now_us
 from common.errors import SettingsError
-from common.figures import RoleFigures, StreamFigures, ViewerFigures
+from common.figures import DeliveryFigures, RoleFigures, StreamFigures, ViewerFigures
 
 ROLE = "{role}"
 parser = role.arguments(ROLE, "a stand-in")
@@ -46,7 +46,8 @@ def figures() -> RoleFigures:
     if ROLE == "server" and next(reports) % 2:
         return RoleFigures(same_viewers=True)
     if ROLE == "server":
-        return RoleFigures(viewers=[ViewerFigures("1", "a", "http-ts", "peer", "ua", "reading", 1, 2, 3, 4, 5, 6)])
+        viewer = ViewerFigures("1", "a", "http-ts", "peer", "ua", "reading", 1, 2, 3, 4, 5, 6)
+        return RoleFigures(viewers=[viewer], deliveries=[DeliveryFigures("a", "ts", "http-ts", 1)])
     return RoleFigures()
 
 

@@ -186,7 +186,7 @@ def test_serves_and_leaves_nothing_behind(instance: Instance) -> None:
     assert instance.process("muxer-0")["counters"] == {"frames": 7, "log_lines_lost": 0}
     streams = {stream["name"]: stream for stream in figures["streams"]}
     assert streams["a"]["state"] == "live"
-    assert streams["a"]["viewers"] == len(figures["viewers"]) > 0
+    assert streams["a"]["viewers"] == len(figures["viewers"]) == len(figures["deliveries"]) > 0
     assert streams["b"]["state"] == "waiting"
     assert streams["b"]["source"] == "test:"
     files = list(instance.directory.iterdir())

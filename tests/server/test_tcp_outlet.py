@@ -310,6 +310,19 @@ def test_who_is_blocked_between_two_frames_or_has_gone_is_not_sent_the_next(many
     assert many[5].got == frame + frame
 
 
+def test_for_whom_the_kernel_holds_something(many: list[Pair]) -> None:
+    outlets, takers = [pair.outlet for pair in many], FileTakers()
+    assert list(takers.holding(outlets)) == []
+    assert offer_to_all(outlets, os.urandom(LARGE), takers) == ([], [])
+    many[1].outlet.write(bytes(100_000))
+    for pair in many[2:]:
+        pair.drain()
+    until(lambda: not any(pair.outlet.kernel_bytes for pair in many[2:]), 5, "acknowledgements")
+    assert set(takers.holding(outlets)) == {many[0].outlet, many[1].outlet}
+    takers.forget()
+    assert set(takers.holding(outlets[1:])) == {many[1].outlet}
+
+
 def test_without_a_descriptor_left_frames_go_out_all_the_same(
     many: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,9 +12,9 @@ from common.wire import Buffer
 from server.counters import Counters
 from server.datagrams import native_datagrams, ts_datagrams
 from server.rtsp_message import encode_interleaved
-from server.send_many import ManySender, Receiver
+from server.send_many import Company, ManySender
 from server.udp_backlog import Pacing
-from server.udp_outlet import UdpOutlet, UdpPorts, UdpWay, offer_datagrams
+from server.udp_outlet import DatagramTakers, UdpOutlet, UdpPorts, UdpWay, offer_datagrams
 from tests.support.frame_source import FrameSource, Judge
 from tests.support.udp_receiver import UdpReceiver
 
@@ -42,7 +42,7 @@ class Bench:
         return UdpOutlet(self.udp, (self.way(local),))
 
     def send(self, outlet: UdpOutlet, packets: int = 3) -> None:
-        offer_datagrams([outlet], ts_datagrams(self.source.frame(packets=packets).data), False)
+        offer_datagrams([outlet], ts_datagrams(self.source.frame(packets=packets).data), DatagramTakers())
 
     def close(self) -> None:
         self.udp.close()
@@ -85,11 +85,11 @@ class Refusing(ManySender):
         self._error = error
         self._times = times
 
-    def send(self, receivers: Sequence[Receiver], data: Buffer) -> list[tuple[int, OSError]]:
+    def send(self, company: Company, data: Buffer) -> list[tuple[int, OSError]]:
         if not self._times:
-            return super().send(receivers, data)
+            return super().send(company, data)
         self._times -= 1
-        return [(at, OSError(self._error, "no")) for at in range(len(receivers))]
+        return [(at, OSError(self._error, "no")) for at in range(company.count)]
 
 
 class Failing:
@@ -126,7 +126,7 @@ def test_the_others_get_segments_even_so(bench: Bench) -> None:
     outlets, judges = [outlet, UdpOutlet(bench.udp, (way,))], [bench.judge, Judge()]
     outlet.segmented = bench.udp._all_segmented = False
     for number in range(2):
-        offer_datagrams(outlets, ts_datagrams(bench.source.frame(packets=30).data), False)
+        offer_datagrams(outlets, ts_datagrams(bench.source.frame(packets=30).data), DatagramTakers())
         for receiver, judge in zip((bench.receiver, other), judges, strict=True):
             receiver.watch(judge, (1, number))
     other.close()
@@ -208,9 +208,9 @@ def test_what_is_beyond_the_burst_goes_out_at_the_pace() -> None:
     outlet = bench.open()
     assert bench.udp.due_us is None
     frame = ts_datagrams(bench.source.frame(packets=1000).data)
-    offer_datagrams([outlet], frame, False)
+    offer_datagrams([outlet], frame, DatagramTakers())
     small = ts_datagrams(bench.source.frame().data)
-    offer_datagrams([outlet], small, False)  # it stays behind the large one
+    offer_datagrams([outlet], small, DatagramTakers())  # it stays behind the large one
     got = 0
     at_us: dict[int, int] = {}
     while bench.udp.due_us is not None:
@@ -238,7 +238,7 @@ def test_the_queue_is_bounded_and_ends_with_the_viewer() -> None:
     frame = ts_datagrams(bench.source.frame(packets=1000).data)
     assert outlet.room_bytes == 50_000
     for _ in range(4):
-        offer_datagrams([outlet], frame, False)
+        offer_datagrams([outlet], frame, DatagramTakers())
     assert bench.counters.udp_queues_full == outlet.frames_lost == 1  # each is 190 kB, and 500 kB may wait
     assert outlet.room_bytes == 1
     outlet.close()
@@ -253,10 +253,24 @@ def test_each_track_goes_to_its_own_ports(bench: Bench) -> None:
         for track, receiver in enumerate((bench.receiver, other)):
             packets = [bytes((track, n)) * 600 for n in range(3)] + [b"the last is short"]
             rows = [encode_interleaved(0, packet) for packet in packets]
-            offer_datagrams([outlet], native_datagrams(b"".join(rows), track), False)
+            offer_datagrams([outlet], native_datagrams(b"".join(rows), track), DatagramTakers())
             assert [receiver.packet() for _ in packets] == packets
             outlet.report(track, b"report")
             assert receiver.report() == b"report"
+
+
+def test_those_of_a_lane_are_put_together_until_they_are_others(bench: Bench) -> None:
+    takers = DatagramTakers()
+    with UdpReceiver() as other:
+        second = bench.udp.open(("127.0.0.1", 1), ("127.0.0.1", 2), other.ports)
+        assert second is not None
+        one, two = bench.open(), UdpOutlet(bench.udp, (second,))
+        assert takers.company([two], 0) is takers.company([two], 0)
+        for outlets, receivers in (([two], [other]), ([two, one], [other, bench.receiver])):
+            takers.forget()
+            for packet in (b"the first packet", b"the second packet"):
+                offer_datagrams(outlets, native_datagrams(encode_interleaved(0, packet), 0), takers)
+                assert [receiver.packet() for receiver in receivers] == [packet] * len(receivers)
 
 
 def test_media_comes_from_the_address_that_was_asked() -> None:
@@ -281,7 +295,9 @@ def test_ipv6() -> None:
     with UdpReceiver() as receiver:
         way = udp.open(("::ffff:127.0.0.1", 1, 0, 0), ("::ffff:127.0.0.1", 2, 0, 0), receiver.ports)
         assert way is not None
-        offer_datagrams([UdpOutlet(udp, (way,))], ts_datagrams(FrameSource().frame(packets=300).data), False)
+        offer_datagrams(
+            [UdpOutlet(udp, (way,))], ts_datagrams(FrameSource().frame(packets=300).data), DatagramTakers()
+        )
         receiver.watch(Judge(), (1, 0))
         assert receiver.sources == {("127.0.0.1", udp.ports[0])}
     udp.close()
