@@ -114,7 +114,7 @@ def _machine() -> dict[str, str]:
     return {
         "cpu": f"{os.cpu_count()} × {cpu}",
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()}, {os.path.realpath(sys.executable)}",  # builds differ by half
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "load": f"{os.getloadavg()[0]:.2f} before the first run",
     }
