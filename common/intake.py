@@ -33,9 +33,7 @@ class Intake:
         self._leading = LeadingPictures()
         self._leading_unwanted = True
         self._asked_at_us: int | None = None
-        self._unannounced: int | None = (
-            None  # epoch of what has come so last, unless samples of another have since
-        )
+        self._unannounced: int | None = None  # epoch of what came so last; None: samples of another have since
         self._unannounced_since_us: int | None = None
 
     def subscribed(self) -> None:
