@@ -128,7 +128,7 @@ class Connection:
         raise NotImplementedError
 
     def overdue(self, now: int) -> bool:
-        """Whether the client has kept us waiting for too long; called at every sweep."""
+        """Whether the client has kept us waiting for too long; called once a second."""
         raise NotImplementedError
 
     def cleared(self) -> None:
@@ -217,7 +217,7 @@ class Connection:
         return self._socket
 
     def sweep(self, now: int) -> None:
-        """Every second, or few where there are many: has anything been waited for too long?"""
+        """Once a second: has anything been waited for too long?"""
         self._allowance.renew()
         outlet = self.outlet
         if not outlet.kernel_bytes:

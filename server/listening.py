@@ -96,7 +96,7 @@ class Listener:
         services.poller.add(sock.fileno(), READ, self._on_events)
 
     def sweep(self, now: int) -> None:
-        """Every second, or few where there are many: accept again after a pause, look after each connection."""
+        """Once a second: accept again after a pause, and look after every connection."""
         if self._paused and self.listening:
             self._paused = False
             self._services.poller.modify(self._socket.fileno(), READ)

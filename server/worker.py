@@ -38,8 +38,6 @@ SWEEP_INTERVAL_US = 1_000_000
 SWEEP_LATE_US = 50_000  # it waits so long for a turn that there is anyway: to wake up costs as much as a frame
 WAIT_US_MAX = 1_000_000
 VIEWER_FIGURES_US = 5_000  # apart from those of the next viewer: of a thousand, each viewer's are new every 5 s
-SWEEP_CONNECTION_US = 2_000  # likewise, looking after one connection and the next: of a thousand, each every 2 s
-SWEEP_US_MAX = 5_000_000
 
 
 class Worker:
@@ -98,7 +96,7 @@ class Worker:
         self._services.tunnels = self._tunnels
         self._poller.add(role.wake_fd, READ, wake)
         self._poller.add(role.control.fileno(), READ, self._figures_desk.woken)
-        self._sweep_us = self._connections_us = 0
+        self._sweep_us = 0
         self._viewer_figures_us = 0
 
     def run(self) -> None:
@@ -153,11 +151,9 @@ class Worker:
     def _sweep(self, now: int) -> None:
         if self._certificate is not None:
             self._certificate.refresh()
-        connections = self._counters.connections = sum(len(listener.connections) for listener in self._listeners)
-        if now >= self._connections_us:
-            self._connections_us = now + min(connections * SWEEP_CONNECTION_US, SWEEP_US_MAX)
-            for listener in self._listeners:
-                listener.sweep(now)
+        for listener in self._listeners:
+            listener.sweep(now)
+        self._counters.connections = sum(len(listener.connections) for listener in self._listeners)
         self._counters.muxers_up = self._muxers.up
         if self._accounts is not None:
             self._counters.logins_failed = self._accounts.failures.failures
