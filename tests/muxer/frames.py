@@ -2,7 +2,7 @@
 
 from common.grid import Frame, FrameKind
 from common.sample import Codec, Sample
-from muxer.ring import Entry
+from muxer.ring import Entry, Ring
 
 NO_COUNTERS = (0, 0, 0, 0)
 LATER_US = 100_000_000
@@ -55,3 +55,29 @@ def _shown(of: Entry, at_us: int, later_us: int) -> Entry:
 def audio(at_us: int = 0) -> Entry:
     """An audio frame."""
     return entry(FrameKind.AUDIO, True, at_us)
+
+
+def fill(ring: Ring, letters: str, at_us: int = 0, step_us: int = 0) -> None:
+    """Append a frame a letter: S a sync picture, v a picture, d a disposable one, a audio, c a clock frame.
+
+    O a sync picture of an open group, l one that leads it, t one that does not.
+    """
+    for i, letter in enumerate(letters):
+        at = at_us + i * step_us
+        match letter:
+            case "S":
+                ring.append(video(at, sync=True))
+            case "v":
+                ring.append(video(at))
+            case "d":
+                ring.append(entry(at_us=at, disposable=True))
+            case "a":
+                ring.append(audio(at))
+            case "O":
+                ring.append(led(at))
+            case "l":
+                ring.append(leading(at))
+            case "t":
+                ring.append(trailing(at))
+            case "c":
+                ring.append(entry(FrameKind.CLOCK, False, at))
