@@ -11,7 +11,7 @@ Who says what, and on which socket:
 
     capture → muxer     Announce, SampleMessage, SourceState      XPUB → XSUB, one endpoint a stream
     muxer   → capture   KeyFrameRequest (and the subscription itself: "somebody wants this stream")
-    server  → muxer     Hello, Describe, ReadStart, ReadStop, Forget      DEALER → ROUTER, one a muxer
+    server  → muxer     Hello, Describe, ReadStart, ReadStop, Forget      DEALER → ROUTER, one a muxer, numbered
     muxer   → server    Welcome, Described, FrameMessage, Ended
     role    → supervisor   Ready, Report                                   DEALER → ROUTER "control"
     supervisor → role   Reconfigure, and Drain for a server;   role → supervisor   Reconfigured
@@ -30,6 +30,16 @@ the way to that server was full, and its viewers go on each from the last frame 
 write sends `ReadStop(ticket, after)` naming the last frame it did take; what is in flight for that ticket is
 then ignored by its number, and the muxer's cursor goes back to `after`, so nothing is lost or doubled.
 
+What is lost on the way
+-----------------------
+A line that breaks and stands again loses what was on it, and ZeroMQ says so to nobody. Between muxer and server a
+message that is missing would be a picture broken or a viewer without any for ever; so the messages of each such
+line are numbered, each way, without a gap. A muxer that misses one forgets the server, as one that has not been
+heard for long, and answers as to a stranger: by `Welcome`, first of all. A server that misses one heeds nothing
+until the next `Welcome`, for which it asks; then it names all its viewers anew, each from the last frame it took.
+A muxer begins to number a server's messages at its own clock, in us: so what it sends to one that it has forgotten
+never fits to what it sent before.
+
 A muxer knows of a viewer from its first `ReadStart` to `Forget`: what it counts, and for whom it keeps a source
 going, are the viewers that it knows. To one that may know none any more a server names them all anew: those whose
 gates are to stay shut by a `ReadStart` and the `ReadStop` of that very ticket.
@@ -42,7 +52,7 @@ import msgspec
 from common.drops import QUEUE_DROPS
 from common.sample import TIME_US_MAX, TRACKS_MAX, Codec, Payload, Track
 
-VERSION = 2
+VERSION = 3
 STREAM_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"  # not $, which a newline may follow
 TICKETS_MAX = 4096  # viewers named in one message; more are split over several
 HEADS_MAX = 1024  # streams named in one Welcome, by payload: all that one muxer has; more are split over several
@@ -144,14 +154,11 @@ class Welcome(Message, frozen=True, tag=21):
 
     A new epoch means a new muxer: every ticket must be opened again.
     heads: of the streams that this server has viewers of, but no live ticket: their frames do not tell it.
-    knows: it knew the server before. If not, it knows of none of its viewers, be it the same muxer: the line was
-        cut, perhaps for less time than the server would notice.
     """
 
     muxer: ProcessName
     epoch: U63
     heads: Annotated[tuple[Head, ...], msgspec.Meta(max_length=HEADS_MAX)] = ()
-    knows: bool = True
 
 
 class Describe(Message, frozen=True, tag=22):

@@ -53,6 +53,15 @@ DESCRIBES_WAITING_MAX = 1000  # of one stream whose tracks are not known yet
 SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
 
 
+class _Server:
+    """A server that is known. sent, expected: the numbers of the next message to it, and of the next from it."""
+
+    def __init__(self, now_us: int) -> None:
+        self.heard_us = now_us
+        self.sent = now_us
+        self.expected = 0
+
+
 class Worker:
     """One muxer process."""
 
@@ -64,7 +73,7 @@ class Worker:
         self._epoch = secrets.randbits(62)
         self._counters: Counter[str] = Counter()
         self._refusals = Refusals(role.log)
-        self._heard_us: dict[bytes, int] = {}  # servers, by identity
+        self._known: dict[bytes, _Server] = {}  # by identity
         self._touched: dict[str, None] = {}  # streams that may have something to send, in order
         self._clocks = ClockRounds(self._next_tick_us)
         self._poller = Poller()
@@ -243,20 +252,28 @@ class Worker:
                 return False
             identity, *frames = received
             try:
-                message, _ = wire.decode(frames)
-                self._serve(identity, message)
+                message, _, sequence = wire.decode_numbered(frames)
+                self._serve(identity, message, sequence)
             except MessageError as error:
                 self._refusals.note("a server", error)
-                if isinstance(error, VersionError):
-                    self._welcome(identity)  # by which it knows our version
+                if isinstance(error, VersionError):  # it shall know our version
+                    self._send_parts(identity, wire.encode(Welcome(self._role.name, self._epoch), sequence=0))
         return True
 
-    def _serve(self, identity: bytes, message: Message) -> None:
-        is_known = identity in self._heard_us
-        self._heard_us[identity] = now_us()
-        if not is_known and not self._welcome(identity, knows=False):
-            self._heard_us.pop(identity, None)
-            return  # what it asks may be meant for the muxer before us: it hears who we are first, or nothing
+    def _serve(self, identity: bytes, message: Message, sequence: int) -> None:
+        server = self._known.get(identity)
+        if server is not None and server.expected != sequence:
+            self._counters["servers_unheard"] += 1
+            self._forget_server(identity)
+            server = None
+        is_known = server is not None
+        if server is None:
+            server = self._known[identity] = _Server(now_us())
+            if not self._welcome(identity):
+                self._forget_server(identity)
+                return  # what it asks may be meant for the muxer before us: it hears who we are first, or nothing
+        server.heard_us = now_us()
+        server.expected = sequence + 1
         match message:
             case Hello():
                 if is_known:
@@ -279,11 +296,11 @@ class Worker:
             case _:
                 raise MessageError(f"{type(message).__name__} from a server")
 
-    def _welcome(self, identity: bytes, knows: bool = True) -> bool:
-        """Tell a server who this is, and whether it knows it; whether that could be sent."""
+    def _welcome(self, identity: bytes) -> bool:
+        """Tell a server who this is; whether that could be sent."""
         heads = [head for output in self._all_outputs() if (head := output.head(identity)) is not None]
         parts = [tuple(heads[i : i + HEADS_MAX]) for i in range(0, len(heads) or 1, HEADS_MAX)]
-        return all(self._send(identity, Welcome(self._role.name, self._epoch, part, knows)) for part in parts)
+        return all(self._send(identity, Welcome(self._role.name, self._epoch, part)) for part in parts)
 
     def _read_start(self, identity: bytes, message: ReadStart) -> str:
         """Open a viewer's gate; or why not."""
@@ -340,8 +357,16 @@ class Worker:
                 output.fanout.refused(parcel)
 
     def _send(self, identity: bytes, message: Message, media: wire.Buffer | None = None) -> bool:
+        """Send to a server that is known; whether it is on its way."""
+        server = self._known.get(identity)
+        if server is None or not self._send_parts(identity, wire.encode(message, media, server.sent)):
+            return False
+        server.sent += 1
+        return True
+
+    def _send_parts(self, identity: bytes, parts: list[wire.Buffer]) -> bool:
         try:
-            sockets.send(self._servers, [identity, *wire.encode(message, media)])
+            sockets.send(self._servers, [identity, *parts])
         except zmq.Again:
             self._counters["server_full"] += 1
             return False
@@ -353,7 +378,7 @@ class Worker:
         return True
 
     def _forget_server(self, identity: bytes) -> None:
-        self._heard_us.pop(identity, None)
+        self._known.pop(identity, None)
         for output in self._all_outputs():
             output.fanout.forget_server(identity)
             output.describes = [waiting for waiting in output.describes if waiting[0] != identity]
@@ -361,8 +386,8 @@ class Worker:
     # -- the rest -------------------------------------------------------------------------------------
 
     def _housekeep(self, now: int) -> None:
-        for identity, heard_us in list(self._heard_us.items()):
-            if now - heard_us > SERVER_SILENT_US:
+        for identity, known in list(self._known.items()):
+            if now - known.heard_us > SERVER_SILENT_US:
                 self._role.log.warning("server_silent", server=identity.decode(errors="replace"))
                 self._forget_server(identity)
         for source in list(self._sources.values()):

@@ -20,6 +20,7 @@ class Counters(msgspec.Struct):
     udp_frames_lost: not sent, or not whole, one for each viewer, and why: udp_queues_full: they did not go out at
     the pace that is set; udp_sends_refused: the kernel's buffers were full; udp_errors: anything else.
     udp_unsegmented: viewers whose path wants each packet by itself. udp_ignored: datagrams from no viewer.
+    muxers_unheard: messages of a muxer were missing, after which all is asked for anew.
     members_unheard: report blocks of members of a multicast group beyond those whose reports are kept.
     """
 
@@ -65,4 +66,5 @@ class Counters(msgspec.Struct):
     udp_ignored: int = 0
     members_unheard: int = 0
     muxer_restarts: int = 0
+    muxers_unheard: int = 0
     muxer_outbox_overflows: int = 0

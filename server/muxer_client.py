@@ -1,9 +1,8 @@
 """This server's lines to the muxers: who is there, what goes out, what comes in.
 
-A muxer is greeted now and then (`server.greeting`) and answers with its epoch. A new epoch is a new muxer, and
-after a silence of SILENCE_US, or an overflow of the outbox, neither side can be sure of what the other knows; one
-that does not know us any more has been cut off. In all four cases `Listener.muxer_is_new` has every viewer's gate
-opened again.
+A muxer is greeted now and then (`server.greeting`) and answers with its epoch. A new epoch is a new muxer; and
+where a message is missing (`common.messages`: they are numbered), it may have been one that mattered, or the muxer
+has forgotten us. In both cases `Listener.muxer_is_new` has every viewer's gate opened again.
 """
 
 import secrets
@@ -24,7 +23,7 @@ from common.sample import Payload
 from server.counters import Counters
 from server.greeting import Greeting
 
-SILENCE_US = 1_500_000  # without a Welcome: shorter than the silence after which a muxer forgets a server
+SILENCE_US = 1_500_000  # without a Welcome: it does not answer
 OUTBOX_MAX = 65_536  # messages that a muxer has not taken: some for each of all viewers of a process
 MESSAGES_A_TURN_MAX = 64  # from one muxer, before sockets have their turn again
 TURN_US_MAX = 10_000  # and no longer than this: a frame for a thousand viewers takes some 5 ms
@@ -70,9 +69,10 @@ class _Link:
         self.end = end
         self.streams: list[str] = []
         self.socket: sockets.Socket | None = None
-        self.identity = b""
-        self.hello: list[wire.Buffer] = []
-        self.outbox: deque[list[wire.Buffer]] = deque()
+        self.life = 0  # of this socket: to a muxer each is another server
+        self.outbox: deque[Message] = deque()
+        self.sent = 0  # messages
+        self.expected: int | None = None  # the number of its next message; None: this must be a Welcome
         self.empty = False  # nothing had come when it was last looked at, and nothing was sent since
         self.epoch: int | None = None
         self.fault = ""  # why nothing can come of it
@@ -136,7 +136,7 @@ class MuxerClient:
     def send(self, stream: str, message: Message) -> None:
         """Send a message to the muxer of `stream`, now or when it takes it."""
         link = self._by_stream[stream]
-        link.outbox.append(wire.encode(message))
+        link.outbox.append(message)
         if len(link.outbox) > OUTBOX_MAX:
             self._counters.muxer_outbox_overflows += 1
             self._connect(link)
@@ -231,8 +231,8 @@ class MuxerClient:
                     link.empty = True
                     break
                 try:
-                    message, media = wire.decode(frames)
-                    self._handle(link, message, media, listener)
+                    message, media, sequence = wire.decode_numbered(frames)
+                    self._take(link, message, media, sequence, listener)
                 except MessageError as error:
                     self._refuse(link, error)
                 link.greeting.said_us = now_us = self._clock()
@@ -247,14 +247,23 @@ class MuxerClient:
 
     # ---- inside -----------------------------------------------------------------------------------------
 
-    def _handle(self, link: _Link, message: Message, media: wire.Buffer, listener: Listener) -> None:
+    def _take(self, link: _Link, message: Message, media: wire.Buffer, sequence: int, listener: Listener) -> None:
+        """Handle a message, unless one before it is missing: then nothing is heeded until the next Welcome."""
+        follows = sequence == link.expected
+        if not follows and not isinstance(message, Welcome):
+            if link.expected is not None:
+                link.expected = None
+                self._counters.muxers_unheard += 1
+                self._greet(link)
+            return
+        link.expected = sequence + 1
         if isinstance(message, FrameMessage):
             if self._by_stream.get(message.stream) is link:
                 listener.deliver(message, media)
             else:  # it moved: the rest of it comes from its new muxer
                 self._counters.frames_moved += 1
         elif isinstance(message, Welcome):
-            self._welcome(link, message, listener)
+            self._welcome(link, message, follows, listener)
         elif isinstance(message, Described):
             asked = message.stream, message.payload
             question = self._questions.get(asked)
@@ -279,18 +288,16 @@ class MuxerClient:
     def _questions_to(self, link: _Link) -> list[_Question]:
         return [question for (stream, _), question in self._questions.items() if self._by_stream[stream] is link]
 
-    def _welcome(self, link: _Link, message: Welcome, listener: Listener) -> None:
-        now_us = self._clock()
+    def _welcome(self, link: _Link, message: Welcome, follows: bool, listener: Listener) -> None:
         # Before its first Welcome nobody else's positions can be meant, and some of its own may be known.
         replaced = link.epoch not in (None, message.epoch)
-        silent = link.heard_us is None or now_us - link.heard_us >= SILENCE_US
         if replaced:
             self._counters.muxer_restarts += 1
             self._log.info("muxer_replaced", muxer=message.muxer, viewers_of=len(link.streams))
         link.epoch = message.epoch
         link.fault = ""
-        link.heard_us = now_us
-        if replaced or silent or not message.knows:
+        link.heard_us = self._clock()
+        if replaced or not follows:
             listener.muxer_is_new(link.streams, replaced)
             for (stream, payload), question in self._questions.items():
                 if self._by_stream[stream] is link:
@@ -302,12 +309,11 @@ class MuxerClient:
     def _connect(self, link: _Link) -> None:
         """A new socket under a new identity: to the muxer this is another server, without viewers so far."""
         self._disconnect(link)
-        epoch = secrets.randbits(63)
-        link.identity = f"{self._name}-{epoch:x}".encode()
-        link.hello = wire.encode(Hello(self._name, epoch))
+        link.life = secrets.randbits(63)
         link.outbox.clear()
-        link.heard_us = link.greeting.said_us = None
-        link.socket = sockets.frames_in(self._context, link.end, link.identity)
+        link.sent = 0
+        link.expected = link.heard_us = link.greeting.said_us = None
+        link.socket = sockets.frames_in(self._context, link.end, f"{self._name}-{link.life:x}".encode())
         self._watcher.watch(link.name, link.socket, link.end)
         self._poller.add(link.socket.fileno(), READ, wake)
 
@@ -320,18 +326,19 @@ class MuxerClient:
     def _greet(self, link: _Link) -> None:
         """Say Hello, and then what waits: a new muxer has said so before the first frame that it is asked for."""
         link.greeting.done(self._clock())
-        if self._send_now(link, link.hello):
+        if self._send_now(link, Hello(self._name, link.life)):
             self._flush(link)
 
     def _flush(self, link: _Link) -> None:
         while link.outbox and self._send_now(link, link.outbox[0]):
             link.outbox.popleft()
 
-    def _send_now(self, link: _Link, frames: list[wire.Buffer]) -> bool:
+    def _send_now(self, link: _Link, message: Message) -> bool:
         assert link.socket is not None
         link.empty = False  # sending swallows the descriptor's word that something has come
         try:
-            sockets.send(link.socket, frames)
+            sockets.send(link.socket, wire.encode(message, sequence=link.sent))
         except zmq.Again:
             return False  # the muxer is not there, or hangs; what it must know it is told when it answers again
+        link.sent += 1
         return True

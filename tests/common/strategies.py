@@ -64,7 +64,7 @@ WITHOUT_MEDIA: st.SearchStrategy[Message] = st.one_of(
     st.builds(KeyFrameRequest, st.booleans()),
     st.builds(TunnelEnd, st.booleans(), NAMES, TEXTS, st.binary(max_size=100)),
     st.builds(Hello, NAMES, U63),
-    st.builds(Welcome, NAMES, U63, st.lists(HEADS, max_size=3).map(tuple), st.booleans()),
+    st.builds(Welcome, NAMES, U63, st.lists(HEADS, max_size=3).map(tuple)),
     st.builds(Describe, U63, STREAMS),
     st.builds(Described, U63, STREAMS, TEXTS, TEXTS),
     st.builds(ReadStart, U63, U63, STREAMS, PLACES, U32),

@@ -55,33 +55,33 @@ def frame(**changes: object) -> FrameMessage:
 
 GOLDEN = [
     (Announce(5, (Track(Codec.AAC, sample_rate_hz=48000, channels=2, config=b"\x11"),)),
-     "9202 93 01 05 91 97 a3616163 00 00 cb0000000000000000 cdbb80 02 c40111"),
-    (SampleMessage(1, 2, -3, None, Codec.H264, True), "9202 99 02 01 02 fd c0 a468323634 c3 c2 00"),
-    (SourceState(False, "gone"), "9202 94 03 c2 a4676f6e65 c2"),
-    (KeyFrameRequest(True), "9202 92 04 c3"),
-    (Hello("server-0", 7), "9202 93 14 a87365727665722d30 07"),
-    (Welcome("muxer-0", 7, (Head("a", Payload.TS, 8, 9, (10, 11)),), False),
-     "9202 95 15 a76d757865722d30 07 91 95 a161 a27473 08 09 920a0b c2"),
-    (Describe(1, "a"), "9202 94 16 01 a161 a27473"),
-    (Described(1, "a", "v=0", ""), "9202 97 17 01 a161 a3763d30 a0 a27473 c2"),
+     "9203 93 01 05 91 97 a3616163 00 00 cb0000000000000000 cdbb80 02 c40111"),
+    (SampleMessage(1, 2, -3, None, Codec.H264, True), "9203 99 02 01 02 fd c0 a468323634 c3 c2 00"),
+    (SourceState(False, "gone"), "9203 94 03 c2 a4676f6e65 c2"),
+    (KeyFrameRequest(True), "9203 92 04 c3"),
+    (Hello("server-0", 7), "9203 93 14 a87365727665722d30 07"),
+    (Welcome("muxer-0", 7, (Head("a", Payload.TS, 8, 9, (10, 11)),)),
+     "9203 94 15 a76d757865722d30 07 91 95 a161 a27473 08 09 920a0b"),
+    (Describe(1, "a"), "9203 94 16 01 a161 a27473"),
+    (Described(1, "a", "v=0", ""), "9203 97 17 01 a161 a3763d30 a0 a27473 c2"),
     (ReadStart(1, 2, "a", (3, 4), 5, 6, True, (7, 8, True)),
-     "9202 9a 18 01 02 a161 920304 05 06 c3 930708c3 a27473"),
-    (ReadStop(2, None), "9202 93 19 02 c0"),
-    (Forget(1), "9202 92 1a 01"),
+     "9203 9a 18 01 02 a161 920304 05 06 c3 930708c3 a27473"),
+    (ReadStop(2, None), "9203 93 19 02 c0"),
+    (Forget(1), "9203 92 1a 01"),
     (frame(tickets=(8,), live=(8,), parked=()),
-     "9202 dc0016 1b a161 a27473 00 01 02 00 c3 03 9104 9105 9106 9107 9401020304 9400010203 08 c3 "
+     "9203 dc0016 1b a161 a27473 00 01 02 00 c3 03 9104 9105 9106 9107 9401020304 9400010203 08 c3 "
      "9108 9108 90 c0 90"),
-    (Ended(2, ""), "9202 93 1c 02 a0"),
-    (Ready("muxer", "muxer-0", 9, {"rtsp": 1}), "9202 95 28 a56d75786572 a76d757865722d30 09 81a47274737001"),
-    (Report("muxer", "muxer-0", 9, b"{}"), "9202 95 29 a56d75786572 a76d757865722d30 09 c4027b7d"),
-    (FiguresRequest(1), "9202 93 2a 01 c2"),
-    (Figures(1, b"{}"), "9202 93 2b 01 c4027b7d"),
-    (Reconfigure(3), "9202 92 2c 03"),
-    (Reconfigured("muxer-0", 9, 3), "9202 94 2d a76d757865722d30 09 03"),
-    (Drain(), "9202 91 2e"),
-    (Order(1, "scale", "server", 4), "9202 96 2f 01 a57363616c65 a6736572766572 04 c2"),
-    (Outcome(1, 78, "no"), "9202 94 30 01 4e a26e6f"),
-    (TunnelEnd(True, "c", "h:1", b"T1A="), "9202 96 3c c3 a163 a3683a31 c4045431413d c2"),
+    (Ended(2, ""), "9203 93 1c 02 a0"),
+    (Ready("muxer", "muxer-0", 9, {"rtsp": 1}), "9203 95 28 a56d75786572 a76d757865722d30 09 81a47274737001"),
+    (Report("muxer", "muxer-0", 9, b"{}"), "9203 95 29 a56d75786572 a76d757865722d30 09 c4027b7d"),
+    (FiguresRequest(1), "9203 93 2a 01 c2"),
+    (Figures(1, b"{}"), "9203 93 2b 01 c4027b7d"),
+    (Reconfigure(3), "9203 92 2c 03"),
+    (Reconfigured("muxer-0", 9, 3), "9203 94 2d a76d757865722d30 09 03"),
+    (Drain(), "9203 91 2e"),
+    (Order(1, "scale", "server", 4), "9203 96 2f 01 a57363616c65 a6736572766572 04 c2"),
+    (Outcome(1, 78, "no"), "9203 94 30 01 4e a26e6f"),
+    (TunnelEnd(True, "c", "h:1", b"T1A="), "9203 96 3c c3 a163 a3683a31 c4045431413d c2"),
 ]  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_limits_at_their_edge(what: str) -> None:
 
 
 def test_a_muxer_that_does_not_tell_of_heads_yet_is_understood() -> None:
-    assert decode([bytes.fromhex("92029315a76d757865722d3007")])[0] == Welcome("muxer-0", 7)
+    assert decode([bytes.fromhex("92039315a76d757865722d3007")])[0] == Welcome("muxer-0", 7)
 
 
 def test_a_frame_says_of_each_track_where_its_rtp_stream_stands() -> None:

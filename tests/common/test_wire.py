@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from common.errors import MessageError
 from common.messages import VERSION, AnyMessage, FiguresRequest, KeyFrameRequest, Message, SampleMessage
 from common.sample import Codec
-from common.wire import HEADER_BYTES_MAX, MEDIA_BYTES_MAX, decode, encode
+from common.wire import HEADER_BYTES_MAX, MEDIA_BYTES_MAX, SEQUENCE_MAX, decode, decode_numbered, encode
 from tests.common.strategies import WITH_MEDIA, WITHOUT_MEDIA
 
 SAMPLE = SampleMessage(1, 2, 3, None, Codec.H264, True)
@@ -42,6 +42,28 @@ def test_media_belongs_to_samples_and_frames_only() -> None:
         encode(KeyFrameRequest(), b"")
     with pytest.raises(MessageError, match="SampleMessage: media bytes belong to"):
         encode(SAMPLE)
+
+
+@given(WITHOUT_MEDIA, st.integers(0, SEQUENCE_MAX))
+def test_a_numbered_message_comes_back_with_its_number_and_only_where_there_are_any(
+    message: Message, sequence: int
+) -> None:
+    numbered = encode(message, sequence=sequence)
+    assert decode_numbered(numbered) == (message, b"", sequence)
+    with pytest.raises(MessageError, match="the message is numbered, on a line that is not"):
+        decode(numbered)
+    with pytest.raises(MessageError, match="the message is not numbered, on a line that is"):
+        decode_numbered(encode(message))
+
+
+def test_media_goes_with_a_number_too() -> None:
+    assert decode_numbered(encode(SAMPLE, b"ab", 7)) == (SAMPLE, b"ab", 7)
+
+
+@pytest.mark.parametrize("sequence", [None, -1, SEQUENCE_MAX + 1, 1.0, True, "7", b"7", [7]])
+def test_what_is_no_number_is_refused(sequence: object) -> None:
+    with pytest.raises(MessageError, match="the message is not numbered"):
+        decode_numbered([packed([VERSION, [4], sequence])])
 
 
 def test_a_message_that_cannot_be_sent_leaves_nothing_of_itself_in_the_next() -> None:
@@ -113,7 +135,8 @@ def test_any_fields_are_a_message_or_refused(tag: int, fields: list[object]) -> 
         ([], "no array of version and message"),
         ([VERSION], "no array of version and message"),
         (["1", [4]], "the version is no number"),
-        ([VERSION, [4], 0], "no array of version and message"),
+        ([VERSION, [4], 0], "the message is numbered, on a line that is not"),
+        ([VERSION, [4], 0, 0], "no array of version and message"),
         ([VERSION + 1, [4]], f"version {VERSION + 1} of the protocol, this process speaks {VERSION}"),
         ([VERSION + 1, "new"], f"version {VERSION + 1} of the protocol, this process speaks {VERSION}"),
         ([VERSION, 4], "no message has the tag"),

@@ -62,7 +62,7 @@ def test_who_asks_a_new_muxer_before_it_has_been_greeted_is_told_first_that_it_i
     path.muxer.connected = True
     while crawls.blocked:
         crawls.read(1 << 20)
-    assert [type(wire.decode(parts[1:])[0]) for parts in path.muxer.asked.inbox] == [ReadStart]
+    assert [type(wire.decode_numbered(parts[1:])[0]) for parts in path.muxer.asked.inbox] == [ReadStart]
     path.muxer_turns(2)
     path.server_turn()
     crawls.rate_bps = 0
@@ -185,6 +185,18 @@ class Machine(RuleBasedStateMachine):
             muxer.connected = False
             self.path.run(time_ms * MS)
             muxer.connected = True
+
+    @rule(
+        index=st.integers(0, 1), from_server=st.booleans(), first=st.integers(0, 3), messages=st.integers(1, 100),
+        time_ms=st.sampled_from([10, 30, 100, 300]),
+    )  # fmt: skip
+    def line_breaks(self, index: int, from_server: bool, first: int, messages: int, time_ms: int) -> None:
+        """And stands again before anybody has noticed; what was under way so long is not heard."""
+        path = self.path
+        path.muxes, path.serves = not from_server, from_server
+        path.run(time_ms * MS)
+        path.muxes = path.serves = True
+        path.muxers[index].lose(from_server, slice(first, first + messages))
 
     @rule(muxers=st.integers(1, 2), apart_ms=st.sampled_from([0, 10, 50]), server_first=st.booleans())
     def move(self, muxers: int, apart_ms: int, server_first: bool) -> None:

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from common import wire
 from common.messages import Forget, ReadStart, ReadStop
 from tests.support.fake_muxer import FakeMuxer
 from tests.support.frame_source import Judge
@@ -308,9 +307,9 @@ def test_the_figures(server: ServerProcess, muxer: FakeMuxer) -> None:
 
 def test_messages_that_are_none_are_counted(server: ServerProcess, muxer: FakeMuxer) -> None:
     refused = server.counter("messages_refused")
-    muxer.send_raw([b"nonsense"])
+    muxer.say_raw(b"nonsense")
     muxer.produce("cam")
     frame = muxer.models["cam"].frames[0]
-    muxer.send_raw(wire.encode(frame.addressed(to_live=True), frame.data[:-5]))
-    muxer.send_raw(wire.encode(Forget(3)))
+    muxer.say(frame.addressed(to_live=True), frame.data[:-5])
+    muxer.say(Forget(3))
     until(lambda: server.counter("messages_refused") == refused + 3, 5, "three refusals")

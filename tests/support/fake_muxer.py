@@ -36,6 +36,7 @@ class FakeMuxer:
         self._endpoint = muxer_endpoint(runtime_dir, index)
         self._context: sockets.Context = zmq.Context()
         self._identity = b""
+        self._sent = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -78,28 +79,38 @@ class FakeMuxer:
     def end(self, ticket: int, reason: str) -> None:
         """Say Ended."""
         with self._lock:
-            self._send(wire.encode(Ended(ticket, reason)))
+            self._send(Ended(ticket, reason))
 
-    def send_raw(self, frames: list[wire.Buffer]) -> None:
+    def say(self, message: Message, data: wire.Buffer | None = None) -> None:
         """Say something else."""
         with self._lock:
-            self._send(frames)
+            self._send(message, data)
+
+    def say_raw(self, *frames: bytes) -> None:
+        """Say what is no message."""
+        with self._lock:
+            self._socket.send_multipart([self._identity, *frames])
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             ready = self._socket.poll(5)
             with self._lock:
                 if ready:
-                    self._identity, *frames = self._socket.recv_multipart()
-                    self._answer(wire.decode(frames)[0])
+                    identity, *frames = self._socket.recv_multipart()
+                    message = wire.decode_numbered(frames)[0]
+                    if identity != self._identity and not isinstance(message, Hello):
+                        self._identity = identity
+                        self._send(Welcome("muxer-0", self.epoch))
+                    self._identity = identity
+                    self._answer(message)
                 for model in self.models.values():
                     while model.out:
                         message, data = model.out.popleft()
-                        self._send(wire.encode(message, data))
+                        self._send(message, data)
 
     def _answer(self, message: Message) -> None:
         if isinstance(message, Hello):
-            self._send(wire.encode(Welcome("muxer-0", self.epoch)))
+            self._send(Welcome("muxer-0", self.epoch))
             return
         self.heard.append(message)
         if isinstance(message, Describe):
@@ -107,13 +118,13 @@ class FakeMuxer:
                 error = self.failing.get(message.stream, "")
                 unsuited = message.stream in self.unsuited
                 sdp = "" if error else SDP
-                answer = Described(message.request, message.stream, sdp, error, unsuited=unsuited)
-                self._send(wire.encode(answer))
+                self._send(Described(message.request, message.stream, sdp, error, unsuited=unsuited))
         elif isinstance(message, ReadStart):
             self.models[message.stream].hear(message)
         elif not isinstance(message, Forget):
             for model in self.models.values():
                 model.hear(message)
 
-    def _send(self, frames: list[wire.Buffer]) -> None:
-        self._socket.send_multipart([self._identity, *frames])
+    def _send(self, message: Message, data: wire.Buffer | None = None) -> None:
+        self._socket.send_multipart([self._identity, *wire.encode(message, data, self._sent)])
+        self._sent += 1

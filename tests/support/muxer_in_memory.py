@@ -104,6 +104,14 @@ class MuxerProcess:
         while self.server is not None and len(self.server.inbox) > arrives:
             self.server.inbox.pop()
 
+    def lose(self, from_server: bool, messages: slice) -> None:
+        """These of what is under way between it and the server are gone, and nobody says so: the line broke."""
+        lines = [self.asked] if from_server else [self.server] if self.server is not None else []
+        for line in lines:
+            kept = list(line.inbox)
+            del kept[messages]
+            line.inbox = deque(kept)
+
     def run(self, turns: int) -> None:
         """Turns of its loop; the first of them keeps house."""
         if self.worker is not None:

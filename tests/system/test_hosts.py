@@ -161,7 +161,7 @@ def test_a_link_is_cut_and_comes_back(fleet: Fleet, where: str) -> None:
 
 
 def test_a_connection_is_broken_and_stands_again_before_anybody_is_missed(fleet: Fleet) -> None:
-    """The muxer forgets the server's viewers with the first frame that it cannot send."""
+    """What was on it, either way, is missing, and both see that by the numbers of the messages."""
     with fleet.watching(RtspViewer) as viewer:
         viewer.wait_bytes(100_000)
         ups = len(fleet.edge.log_lines("line_up", "hub/muxer-0"))
