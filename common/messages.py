@@ -37,8 +37,10 @@ message that is missing would be a picture broken or a viewer without any for ev
 line are numbered, each way, without a gap. A muxer that misses one forgets the server, as one that has not been
 heard for long, and answers as to a stranger: by `Welcome`, first of all. A server that misses one heeds nothing
 until the next `Welcome`, for which it asks; then it names all its viewers anew, each from the last frame it took.
-A muxer begins to number a server's messages at its own clock, in us: so what it sends to one that it has forgotten
-never fits to what it sent before.
+A muxer begins to number what it says to a server at its own clock, in us: so what it says to one that it has
+forgotten never fits to what it said before.
+
+What cannot be read is refused, but not missing.
 
 A muxer knows of a viewer from its first `ReadStart` to `Forget`: what it counts, and for whom it keeps a source
 going, are the viewers that it knows. To one that may know none any more a server names them all anew: those whose

@@ -56,10 +56,9 @@ SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
 class _Server:
     """A server that is known. sent, expected: the numbers of the next message to it, and of the next from it."""
 
-    def __init__(self, now_us: int) -> None:
-        self.heard_us = now_us
-        self.sent = now_us
-        self.expected = 0
+    def __init__(self, now_us: int, expected: int) -> None:
+        self.heard_us = self.sent = now_us
+        self.expected = expected
 
 
 class Worker:
@@ -252,28 +251,29 @@ class Worker:
                 return False
             identity, *frames = received
             try:
-                message, _, sequence = wire.decode_numbered(frames)
-                self._serve(identity, message, sequence)
+                self._serve(identity, frames)
             except MessageError as error:
                 self._refusals.note("a server", error)
                 if isinstance(error, VersionError):  # it shall know our version
                     self._send_parts(identity, wire.encode(Welcome(self._role.name, self._epoch), sequence=0))
         return True
 
-    def _serve(self, identity: bytes, message: Message, sequence: int) -> None:
+    def _serve(self, identity: bytes, frames: list[bytes]) -> None:
         server = self._known.get(identity)
-        if server is not None and server.expected != sequence:
+        if server is not None:
+            server.heard_us = now_us()
+            server.expected += 1  # be it unreadable: then it is refused, but not missing
+        message, _, sequence = wire.decode_numbered(frames)
+        if server is not None and server.expected != sequence + 1:
             self._counters["servers_unheard"] += 1
             self._forget_server(identity)
             server = None
         is_known = server is not None
         if server is None:
-            server = self._known[identity] = _Server(now_us())
+            self._known[identity] = _Server(now_us(), sequence + 1)
             if not self._welcome(identity):
                 self._forget_server(identity)
                 return  # what it asks may be meant for the muxer before us: it hears who we are first, or nothing
-        server.heard_us = now_us()
-        server.expected = sequence + 1
         match message:
             case Hello():
                 if is_known:

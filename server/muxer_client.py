@@ -231,8 +231,7 @@ class MuxerClient:
                     link.empty = True
                     break
                 try:
-                    message, media, sequence = wire.decode_numbered(frames)
-                    self._take(link, message, media, sequence, listener)
+                    self._take(link, frames, listener)
                 except MessageError as error:
                     self._refuse(link, error)
                 link.greeting.said_us = now_us = self._clock()
@@ -247,9 +246,12 @@ class MuxerClient:
 
     # ---- inside -----------------------------------------------------------------------------------------
 
-    def _take(self, link: _Link, message: Message, media: wire.Buffer, sequence: int, listener: Listener) -> None:
+    def _take(self, link: _Link, frames: list[bytes], listener: Listener) -> None:
         """Handle a message, unless one before it is missing: then nothing is heeded until the next Welcome."""
-        follows = sequence == link.expected
+        if link.expected is not None:
+            link.expected += 1  # be it unreadable: then it is refused, but not missing
+        message, media, sequence = wire.decode_numbered(frames)
+        follows = link.expected == sequence + 1
         if not follows and not isinstance(message, Welcome):
             if link.expected is not None:
                 link.expected = None

@@ -148,6 +148,7 @@ def test_other_versions_are_said_and_nobody_waits_for_them(context: sockets.Cont
             stack.enter_context(server.socket)
             server.socket.send_multipart([msgpack.packb([VERSION - 1, [20, "server-0", 1]])])
             assert isinstance(server.receive()[0], Welcome)
+            server.sent += 1
             server.tell(Describe(5, "door"))
             assert capture.socket.poll(WAIT_MS), "no subscription"
             for _ in range(3):
@@ -248,6 +249,21 @@ def test_of_whom_a_word_is_missing_is_forgotten_and_told_so_first(context: socke
         assert numbers[heard] > [before, *numbers][heard] + 1, "no number fits to what was sent before"
         assert numbers[heard:] == list(range(numbers[heard], numbers[-1] + 1))
         assert said[-1].tickets == (11,)
+
+
+def test_a_word_that_cannot_be_read_is_refused_but_not_missing(context: sockets.Context) -> None:
+    """Else a server that says it again and again would have all its viewers begin anew for ever."""
+    with muxer(door=settings.Stream("test:")) as (directory, _):
+        server = Server(context, directory)
+        with server.socket:
+            before = server.received
+            for unreadable in (b"\x00", wire.encode(Forget(1))[0]):
+                server.socket.send(unreadable)
+                server.sent += 1
+            server.tell(Ended(1, "not for a muxer"))
+            server.tell(ReadStart(1, 10, "gate", None, ROOM))
+            assert server.receive()[0] == Ended(10, "no such stream"), "and no Welcome before it"
+            assert server.received == before + 1
 
 
 def test_a_server_none_of_whose_viewers_reads_is_told_how_far_the_stream_is(context: sockets.Context) -> None:

@@ -270,13 +270,16 @@ def test_what_comes_is_handed_on_and_what_is_no_message_is_counted(bench: Bench)
     bench.welcome(5)
     frame = FrameSource().frame(sync=True)
     bench.say(frame.addressed(tickets=(1,)), frame.data)
-    bench.say(Ended(1, "over"))
     bench.say(Hello("x", 1))
     assert bench.muxer is not None
     bench.muxer.send_multipart([bench.identities[-1], b"\x00", b"x"])
-    bench.turn_until(lambda: bench.client.refusals.messages == 2)
+    bench.said += 1
+    bench.say(Ended(1, "over"))
+    bench.turn_until(lambda: bench.endings)
+    assert bench.client.refusals.messages == 2
     assert [message.number for message in bench.frames] == [0]
     assert [message.reason for message in bench.endings] == ["over"]
+    assert bench.counters.muxers_unheard == 0, "refused, but not missing"
 
 
 def test_how_far_streams_are_is_handed_on_but_not_of_those_that_are_another_muxers(bench: Bench) -> None:

@@ -90,6 +90,7 @@ class FakeMuxer:
         """Say what is no message."""
         with self._lock:
             self._socket.send_multipart([self._identity, *frames])
+            self._sent += 1
 
     def _run(self) -> None:
         while not self._stopping.is_set():
