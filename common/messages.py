@@ -40,7 +40,8 @@ until the next `Welcome`, for which it asks; then it names all its viewers anew,
 A muxer begins to number what it says to a server at its own clock, in us: so what it says to one that it has
 forgotten never fits to what it said before.
 
-What cannot be read is refused, but not missing.
+What cannot be read is refused, but not missing. An answer or an ending for which a muxer finds no way, for it is
+full, uses up its number all the same: it is said but once, and so it is missed, and asked for anew.
 
 A muxer knows of a viewer from its first `ReadStart` to `Forget`: what it counts, and for whom it keeps a source
 going, are the viewers that it knows. To one that may know none any more a server names them all anew: those whose

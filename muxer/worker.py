@@ -195,7 +195,7 @@ class Worker:
             case Announce():
                 source.intake.announce(message)
                 for server, ticket, reason in source.outputs.announce(message.tracks):
-                    self._send(server, Ended(ticket, reason))
+                    self._tell(server, Ended(ticket, reason))
                 self._note_error(source, source.outputs.shown.error)
                 self._answer_describes(source)
             case SourceState():
@@ -285,7 +285,7 @@ class Worker:
                 refusal = self._read_start(identity, message)
                 if refusal:
                     self._counters["viewers_refused"] += 1
-                    self._send(identity, Ended(message.ticket, refusal))
+                    self._tell(identity, Ended(message.ticket, refusal))
             case ReadStop():
                 self._counters["read_stops"] += 1
                 for output in self._all_outputs():
@@ -322,11 +322,11 @@ class Worker:
         source = self._sources.get(message.stream)
         output = source.outputs.get(message.payload, now_us()) if source is not None else None
         if source is None or output is None:
-            self._send(identity, Described(message.request, message.stream, "", "no such stream", message.payload))
+            self._tell(identity, Described(message.request, message.stream, "", "no such stream", message.payload))
         elif len(output.describes) >= DESCRIBES_WAITING_MAX:
             self._counters["describes_refused"] += 1
             refusal = Described(message.request, message.stream, "", "too many requests", message.payload)
-            self._send(identity, refusal)
+            self._tell(identity, refusal)
         else:
             output.describes.append((identity, message.request))
             self._demand(source)
@@ -342,7 +342,7 @@ class Worker:
             sdp = output.stream.sdp(now_us(), output.epoch) if output.describes and not error else ""
             unsuited = bool(error) and not down
             for identity, request in output.describes:
-                self._send(identity, Described(request, source.name, sdp, error, payload, unsuited))
+                self._tell(identity, Described(request, source.name, sdp, error, payload, unsuited))
             output.describes.clear()
 
     def _send_frames(self, output: Output) -> None:
@@ -355,6 +355,11 @@ class Worker:
             else:
                 full.add(parcel.server)
                 output.fanout.refused(parcel)
+
+    def _tell(self, identity: bytes, message: Message) -> None:
+        """Send what is not said again: if there is no way, it is missed, as if lost on it, and asked for anew."""
+        if not self._send(identity, message) and (server := self._known.get(identity)) is not None:
+            server.sent += 1
 
     def _send(self, identity: bytes, message: Message, media: wire.Buffer | None = None) -> bool:
         """Send to a server that is known; whether it is on its way."""
@@ -395,7 +400,7 @@ class Worker:
                 continue
             for server, ticket, reason in source.given_up(now):
                 self._counters["viewers_given_up"] += 1
-                self._send(server, Ended(ticket, reason))
+                self._tell(server, Ended(ticket, reason))
             source.outputs.let_go(now)
             for output in source.outputs.by_payload.values():
                 output.fanout.enforce()

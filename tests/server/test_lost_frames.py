@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from common import wire
 from common.drops import Drop
 from common.messages import ReadStart
-from common.sample import Payload
+from common.sample import Codec, Payload, Track
 from server.flow import Gate
 from server.frame_buffers import Framing
 from tests.support.muxer_in_memory import QUEUE_MAX
@@ -90,6 +90,33 @@ def test_a_source_that_begins_anew_unheard_is_asked_what_it_is(path: WholePath) 
     path.run(4000 * MS)
     assert path.capture.requests == asked + 1, "once was enough"
     balance(path)
+
+
+def test_what_finds_no_way_is_not_missing(path: WholePath) -> None:
+    """Who was to have it is told where to go on; all others would be asked for anew each time."""
+    viewer = path.join(Framing.TS, QUICK_BPS).viewer
+    assert viewer is not None
+    path.run(1000 * MS)
+    path.muxer.queue_max = 0
+    path.run(700 * MS)
+    path.muxer.queue_max = QUEUE_MAX
+    path.run(1000 * MS)
+    balance(path)
+    assert viewer.flow.gate is Gate.LIVE
+    assert path.counters.muxers_unheard == 0
+
+
+def test_who_cannot_be_told_that_it_is_over_is_told_when_he_can(path: WholePath) -> None:
+    """Nobody would give him a frame any more, nor say why."""
+    connection = path.join(Framing.INTERLEAVED, QUICK_BPS, Payload.NATIVE)
+    path.run(1000 * MS)
+    path.muxer.queue_max = 0
+    path.capture.begin((Track(Codec.H265, 320, 240, 25.0),))
+    path.run(100 * MS)
+    assert connection.viewer is not None
+    path.muxer.queue_max = QUEUE_MAX
+    path.run(1000 * MS)
+    assert connection.viewer is None
 
 
 class Machine(RuleBasedStateMachine):
@@ -260,8 +287,11 @@ class Machine(RuleBasedStateMachine):
         for viewer in path.viewers:
             path.fanout.key_frames_only(viewer, False)
             path.fanout.read_start(viewer)
-        path.run(7000 * MS)
+        path.run(6000 * MS)
+        sent = {viewer: viewer.frames_sent for viewer in path.viewers}
+        path.run(1000 * MS)
         self.books_balance()
+        assert all(viewer.frames_sent > sent[viewer] for viewer in path.viewers), "nobody is left out"
         assert all(viewer.flow.reading and viewer.frames_behind < GROUP for viewer in path.viewers)
 
     def connection(self, index: int) -> Connection:
