@@ -53,20 +53,20 @@ def decode(frames: Sequence[Buffer]) -> tuple[AnyMessage, Buffer]:
 def decode_numbered(frames: Sequence[Buffer]) -> tuple[AnyMessage, Buffer, int]:
     """As `decode`, of a numbered line: and the message's number."""
     fields, *number = _header(frames)
-    if not number or type(number[0]) is not int or not 0 <= number[0] <= SEQUENCE_MAX:
+    if len(number) != 1 or type(number[0]) is not int or not 0 <= number[0] <= SEQUENCE_MAX:
         raise MessageError("the message is not numbered, on a line that is")
     return *_message(fields, frames), number[0]
 
 
 def _header(frames: Sequence[Buffer]) -> list[object]:
-    """The fields of the message, and its number, if it has one."""
+    """The fields of the message, and its number, if it has one. Raises VersionError whatever else is there."""
     if not frames or len(frames[0]) > HEADER_BYTES_MAX:
         raise MessageError("no header, or one beyond its limit")
     try:
         read = msgpack.unpackb(frames[0])
     except Exception as error:  # msgpack raises many types on hostile bytes, some of them plain ValueError
         raise MessageError(f"not MessagePack: {error}") from None
-    if not isinstance(read, list) or not 2 <= len(read) <= 3:
+    if not isinstance(read, list) or len(read) < 2:
         raise MessageError("the header is no array of version and message")
     version = read[0]
     if type(version) is not int:

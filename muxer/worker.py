@@ -255,7 +255,7 @@ class Worker:
             except MessageError as error:
                 self._refusals.note("a server", error)
                 if isinstance(error, VersionError):  # it shall know our version
-                    self._send_parts(identity, wire.encode(Welcome(self._role.name, self._epoch), sequence=0))
+                    self._send_parts(identity, wire.encode(Welcome(self._role.name, self._epoch)))
         return True
 
     def _serve(self, identity: bytes, frames: list[bytes]) -> None:

@@ -66,6 +66,11 @@ def test_what_is_no_number_is_refused(sequence: object) -> None:
         decode_numbered([packed([VERSION, [4], sequence])])
 
 
+def test_nor_are_there_two() -> None:
+    with pytest.raises(MessageError, match="the message is not numbered"):
+        decode_numbered([packed([VERSION, [4], 7, 8])])
+
+
 def test_a_message_that_cannot_be_sent_leaves_nothing_of_itself_in_the_next() -> None:
     with pytest.raises(TypeError):
         encode(FiguresRequest(1 << 64))
@@ -136,8 +141,9 @@ def test_any_fields_are_a_message_or_refused(tag: int, fields: list[object]) -> 
         ([VERSION], "no array of version and message"),
         (["1", [4]], "the version is no number"),
         ([VERSION, [4], 0], "the message is numbered, on a line that is not"),
-        ([VERSION, [4], 0, 0], "no array of version and message"),
+        ([VERSION, [4], 0, 0], "the message is numbered, on a line that is not"),
         ([VERSION + 1, [4]], f"version {VERSION + 1} of the protocol, this process speaks {VERSION}"),
+        ([VERSION + 1, [4], 0, 0], f"version {VERSION + 1} of the protocol, this process speaks {VERSION}"),
         ([VERSION + 1, "new"], f"version {VERSION + 1} of the protocol, this process speaks {VERSION}"),
         ([VERSION, 4], "no message has the tag"),
         ([VERSION, []], "no message has the tag"),
