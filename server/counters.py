@@ -20,7 +20,8 @@ class Counters(msgspec.Struct):
     udp_frames_lost: not sent, or not whole, one for each viewer, and why: udp_queues_full: they did not go out at
     the pace that is set; udp_sends_refused: the kernel's buffers were full; udp_errors: anything else.
     udp_unsegmented: viewers whose path wants each packet by itself. udp_ignored: datagrams from no viewer.
-    muxers_unheard: messages of a muxer were missing, after which all is asked for anew.
+    muxer_restarts: muxers that another has replaced. muxers_unheard: messages of a muxer, or ours to it, were
+    missing: all has been asked for anew.
     members_unheard: report blocks of members of a multicast group beyond those whose reports are kept.
     """
 

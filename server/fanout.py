@@ -146,7 +146,7 @@ class Fanout:
             self._send(stream, Forget(viewer.number))
 
     def muxer_is_new(self, streams: Iterable[str], replaced: bool) -> None:
-        """The muxer of these streams knows nothing of our tickets, or (replaced) is another altogether."""
+        """The muxer of these streams may know nothing of our tickets, or (replaced) is another altogether."""
         for stream in [self.streams[name, payload] for name in streams for payload in Payload]:
             for viewer in list(stream.viewers):
                 ticket, room = viewer.flow.ticket, self._queues.room(viewer)

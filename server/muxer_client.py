@@ -48,7 +48,7 @@ class Listener(Protocol):
         """This stream is to have another muxer: the one that has it still can forget its viewers."""
 
     def muxer_is_new(self, streams: Iterable[str], replaced: bool) -> None:
-        """A muxer that owns these streams knows none of our tickets; replaced: nor our positions."""
+        """A muxer that owns these streams may know none of our tickets; replaced: nor our positions."""
 
 
 class Watcher(Protocol):
@@ -71,7 +71,7 @@ class _Link:
         self.socket: sockets.Socket | None = None
         self.life = 0  # of this socket: to a muxer each is another server
         self.outbox: deque[Message] = deque()
-        self.sent = 0  # messages
+        self.sent = 0  # messages: the number of the next; a muxer that does not know us takes any
         self.expected: int | None = None  # the number of its next message; None: this must be a Welcome
         self.empty = False  # nothing had come when it was last looked at, and nothing was sent since
         self.epoch: int | None = None
@@ -255,7 +255,6 @@ class MuxerClient:
         if not follows and not isinstance(message, Welcome):
             if link.expected is not None:
                 link.expected = None
-                self._counters.muxers_unheard += 1
                 self._greet(link)
             return
         link.expected = sequence + 1
@@ -296,6 +295,8 @@ class MuxerClient:
         if replaced:
             self._counters.muxer_restarts += 1
             self._log.info("muxer_replaced", muxer=message.muxer, viewers_of=len(link.streams))
+        elif not follows and link.heard_us is not None:
+            self._counters.muxers_unheard += 1
         link.epoch = message.epoch
         link.fault = ""
         link.heard_us = self._clock()
@@ -313,7 +314,6 @@ class MuxerClient:
         self._disconnect(link)
         link.life = secrets.randbits(63)
         link.outbox.clear()
-        link.sent = 0
         link.expected = link.heard_us = link.greeting.said_us = None
         link.socket = sockets.frames_in(self._context, link.end, f"{self._name}-{link.life:x}".encode())
         self._watcher.watch(link.name, link.socket, link.end)

@@ -13,7 +13,8 @@ from muxer.worker import SERVER_SILENT_US
 from server.flow import Gate
 from server.frame_buffers import Framing
 from server.viewers import Viewer
-from tests.support.whole_path import Connection, WholePath
+from tests.support.muxer_in_memory import QUEUE_MAX
+from tests.support.whole_path import STREAM, Connection, WholePath
 
 MS = 1000
 QUICK_BPS = 10_000_000
@@ -138,3 +139,42 @@ def test_who_reads_goes_on_and_its_books_hold(path: WholePath, loses: str, stall
     assert viewer.frames_sent > sent + 40
     assert behind <= viewer.frames_due == viewer.frames_sent + sum(viewer.drops.values())
     assert "lost" not in viewer.drops
+
+
+def test_who_leaves_unheard_is_not_known_for_long(path: WholePath) -> None:
+    connection = path.join(Framing.TS, QUICK_BPS)
+    path.run(1000 * MS)
+    connection.leave()
+    path.muxer.lose(from_server=True, messages=slice(None))
+    assert path.known_viewers
+    path.run(1000 * MS)
+    assert path.known_viewers == set()
+    assert path.counters.muxers_unheard == 1
+
+
+def test_nobody_is_known_before_his_server_could_be_told_by_whom(path: WholePath) -> None:
+    """A muxer to which the way is full when it begins its life."""
+    is_served_by_another(path)
+    path.muxer.queue_max = 0
+    path.run(300 * MS)  # it is greeted, but it could not answer
+    connection = path.join(Framing.TS, QUICK_BPS)
+    path.run(1000 * MS)
+    assert path.known_viewers == set()
+    path.muxer.queue_max = QUEUE_MAX
+    path.run(1000 * MS)
+    assert connection.viewer is not None
+    assert connection.viewer.flow.gate is Gate.LIVE
+
+
+def test_a_server_that_is_forgotten_wants_no_answer_any_more(path: WholePath) -> None:
+    """Nor is a source kept going for it."""
+    path.captures = False
+    path.client.describe(STREAM, Payload.TS, 1 << 60, lambda *_: None)
+    path.run(100 * MS)
+    assert path.muxer.worker is not None
+    outputs = path.muxer.worker._sources[STREAM].outputs
+    assert outputs.wanted
+    is_forgotten(path)
+    assert not outputs.wanted
+    path.run(1000 * MS)
+    assert outputs.wanted, "it asks again"
