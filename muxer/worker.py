@@ -39,6 +39,7 @@ from common.role import Role
 from common.sample import Payload
 from muxer.clock_rounds import ClockRounds
 from muxer.outputs import Output, Outputs
+from muxer.servers import Servers
 from muxer.sheet import Sheets
 from muxer.sources import Source, new_output
 
@@ -46,19 +47,10 @@ LEAVE_US = 5_000_000  # a stream that moves is kept for so long: servers hear of
 TURN_MESSAGES_MAX = 256  # read from one socket in one turn
 HOUSEKEEPING_US = 100_000
 HOUSEKEEPING_LATE_US = 50_000  # it waits so long for a turn that there is anyway
-SERVER_SILENT_US = 3_000_000  # a server says Hello every 0.6 s at the least
 TURN_US = 5_000  # what a sample may wait for others: each turn costs as much as a frame, here and in a server
 CROWDED_US = 6_000  # two turns that are no further apart: the next waits
 DESCRIBES_WAITING_MAX = 1000  # of one stream whose tracks are not known yet
 SUBSCRIBE, UNSUBSCRIBE = b"\x01", b"\x00"
-
-
-class _Server:
-    """A server that is known. sent, expected: the numbers of the next message to it, and of the next from it."""
-
-    def __init__(self, now_us: int, expected: int) -> None:
-        self.heard_us = self.sent = now_us
-        self.expected = expected
 
 
 class Worker:
@@ -72,12 +64,12 @@ class Worker:
         self._epoch = secrets.randbits(62)
         self._counters: Counter[str] = Counter()
         self._refusals = Refusals(role.log)
-        self._known: dict[bytes, _Server] = {}  # by identity
         self._touched: dict[str, None] = {}  # streams that may have something to send, in order
         self._clocks = ClockRounds(self._next_tick_us)
         self._poller = Poller()
-        self._servers = sockets.frames_out(role.context, *role.lines.frames_out(index))
-        self._poller.add(self._servers.fileno(), READ, wake)
+        socket = sockets.frames_out(role.context, *role.lines.frames_out(index))
+        self._servers = Servers(socket, self._counters, now_us, self._forgotten)
+        self._poller.add(socket.fileno(), READ, wake)
         self._poller.add(role.wake_fd, READ, wake)
         self._sources: dict[str, Source] = {}
         self._readable: dict[str, None] = {}  # streams whose capture may have sent something, in order
@@ -119,7 +111,7 @@ class Worker:
                     self._adopt(self._role.config)
                     self._role.reconfigured()
         finally:
-            self._servers.close()
+            self._servers.socket.close()
             for source in self._sources.values():
                 source.disconnect(self._role, self._poller)
             self._poller.close()
@@ -195,7 +187,7 @@ class Worker:
             case Announce():
                 source.intake.announce(message)
                 for server, ticket, reason in source.outputs.announce(message.tracks):
-                    self._tell(server, Ended(ticket, reason))
+                    self._servers.tell(server, Ended(ticket, reason))
                 self._note_error(source, source.outputs.shown.error)
                 self._answer_describes(source)
             case SourceState():
@@ -246,7 +238,7 @@ class Worker:
     def _receive_requests(self) -> bool:
         """Take what servers have sent; whether there may be more than TURN_MESSAGES_MAX, for the next turn."""
         for _ in range(TURN_MESSAGES_MAX):
-            received = sockets.receive(self._servers)
+            received = sockets.receive(self._servers.socket)
             if received is None:
                 return False
             identity, *frames = received
@@ -255,25 +247,14 @@ class Worker:
             except MessageError as error:
                 self._refusals.note("a server", error)
                 if isinstance(error, VersionError):  # it shall know our version
-                    self._send_parts(identity, wire.encode(Welcome(self._role.name, self._epoch)))
+                    self._servers.send_parts(identity, wire.encode(Welcome(self._role.name, self._epoch)))
         return True
 
     def _serve(self, identity: bytes, frames: list[bytes]) -> None:
-        server = self._known.get(identity)
-        if server is not None:
-            server.heard_us = now_us()
-            server.expected += 1  # be it unreadable: then it is refused, but not missing
-        message, _, sequence = wire.decode_numbered(frames)
-        if server is not None and server.expected != sequence + 1:
-            self._counters["servers_unheard"] += 1
-            self._forget_server(identity)
-            server = None
-        is_known = server is not None
-        if server is None:
-            self._known[identity] = _Server(now_us(), sequence + 1)
-            if not self._welcome(identity):
-                self._forget_server(identity)
-                return  # what it asks may be meant for the muxer before us: it hears who we are first, or nothing
+        message, is_known = self._servers.heed(identity, frames)
+        if not is_known and not self._welcome(identity):
+            self._servers.forget(identity)
+            return  # what it asks may be meant for the muxer before us: it hears who we are first, or nothing
         match message:
             case Hello():
                 if is_known:
@@ -285,7 +266,7 @@ class Worker:
                 refusal = self._read_start(identity, message)
                 if refusal:
                     self._counters["viewers_refused"] += 1
-                    self._tell(identity, Ended(message.ticket, refusal))
+                    self._servers.tell(identity, Ended(message.ticket, refusal))
             case ReadStop():
                 self._counters["read_stops"] += 1
                 for output in self._all_outputs():
@@ -300,7 +281,7 @@ class Worker:
         """Tell a server who this is; whether that could be sent."""
         heads = [head for output in self._all_outputs() if (head := output.head(identity)) is not None]
         parts = [tuple(heads[i : i + HEADS_MAX]) for i in range(0, len(heads) or 1, HEADS_MAX)]
-        return all(self._send(identity, Welcome(self._role.name, self._epoch, part)) for part in parts)
+        return all(self._servers.send(identity, Welcome(self._role.name, self._epoch, part)) for part in parts)
 
     def _read_start(self, identity: bytes, message: ReadStart) -> str:
         """Open a viewer's gate; or why not."""
@@ -322,11 +303,13 @@ class Worker:
         source = self._sources.get(message.stream)
         output = source.outputs.get(message.payload, now_us()) if source is not None else None
         if source is None or output is None:
-            self._tell(identity, Described(message.request, message.stream, "", "no such stream", message.payload))
+            self._servers.tell(
+                identity, Described(message.request, message.stream, "", "no such stream", message.payload)
+            )
         elif len(output.describes) >= DESCRIBES_WAITING_MAX:
             self._counters["describes_refused"] += 1
             refusal = Described(message.request, message.stream, "", "too many requests", message.payload)
-            self._tell(identity, refusal)
+            self._servers.tell(identity, refusal)
         else:
             output.describes.append((identity, message.request))
             self._demand(source)
@@ -342,48 +325,21 @@ class Worker:
             sdp = output.stream.sdp(now_us(), output.epoch) if output.describes and not error else ""
             unsuited = bool(error) and not down
             for identity, request in output.describes:
-                self._tell(identity, Described(request, source.name, sdp, error, payload, unsuited))
+                self._servers.tell(identity, Described(request, source.name, sdp, error, payload, unsuited))
             output.describes.clear()
 
     def _send_frames(self, output: Output) -> None:
         full: set[bytes] = set()
         for parcel in output.fanout.parcels():
             message, data = output.message(parcel)
-            if parcel.server not in full and self._send(parcel.server, message, data):
+            if parcel.server not in full and self._servers.send(parcel.server, message, data):
                 self._counters["frames_out"] += 1
                 self._counters["bytes_out"] += len(data)
             else:
                 full.add(parcel.server)
                 output.fanout.refused(parcel)
 
-    def _tell(self, identity: bytes, message: Message) -> None:
-        """Send what is not said again: if there is no way, it is missed, as if lost on it, and asked for anew."""
-        if not self._send(identity, message) and (server := self._known.get(identity)) is not None:
-            server.sent += 1
-
-    def _send(self, identity: bytes, message: Message, media: wire.Buffer | None = None) -> bool:
-        """Send to a server that is known; whether it is on its way."""
-        server = self._known.get(identity)
-        if server is None or not self._send_parts(identity, wire.encode(message, media, server.sent)):
-            return False
-        server.sent += 1
-        return True
-
-    def _send_parts(self, identity: bytes, parts: list[wire.Buffer]) -> bool:
-        try:
-            sockets.send(self._servers, [identity, *parts])
-        except zmq.Again:
-            self._counters["server_full"] += 1
-            return False
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            self._forget_server(identity)
-            return False
-        return True
-
-    def _forget_server(self, identity: bytes) -> None:
-        self._known.pop(identity, None)
+    def _forgotten(self, identity: bytes) -> None:
         for output in self._all_outputs():
             output.fanout.forget_server(identity)
             output.describes = [waiting for waiting in output.describes if waiting[0] != identity]
@@ -391,16 +347,15 @@ class Worker:
     # -- the rest -------------------------------------------------------------------------------------
 
     def _housekeep(self, now: int) -> None:
-        for identity, known in list(self._known.items()):
-            if now - known.heard_us > SERVER_SILENT_US:
-                self._role.log.warning("server_silent", server=identity.decode(errors="replace"))
-                self._forget_server(identity)
+        for identity in self._servers.silent(now):
+            self._role.log.warning("server_silent", server=identity.decode(errors="replace"))
+            self._servers.forget(identity)
         for source in list(self._sources.values()):
             if self._let_go(source, now):
                 continue
             for server, ticket, reason in source.given_up(now):
                 self._counters["viewers_given_up"] += 1
-                self._tell(server, Ended(ticket, reason))
+                self._servers.tell(server, Ended(ticket, reason))
             source.outputs.let_go(now)
             for output in source.outputs.by_payload.values():
                 output.fanout.enforce()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from common.sample import Payload
-from muxer.worker import SERVER_SILENT_US
+from muxer.servers import SERVER_SILENT_US
 from server.flow import Gate
 from server.frame_buffers import Framing
 from server.viewers import Viewer
