@@ -5,8 +5,8 @@ import pytest
 from common.sample import Payload
 from muxer.mpegts import TsMuxer
 from muxer.stream import Stream
-from tests.muxer.test_mpegts import H264
 from tests.muxer.test_native import AUDIO, VIDEO, picture
+from tests.muxer.ts_muxers import H264
 
 
 @pytest.mark.parametrize("ssrc", [0, 1, 0x12345678, 0xFFFF_FFFF])
