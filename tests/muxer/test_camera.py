@@ -14,7 +14,8 @@ from common.errors import SessionError, SettingsError
 from common.sample import Codec, Sample
 from muxer.camera import start_camera_session
 from muxer.session import Packet
-from tests.support.ts_check import RtpCheck, TsCheck
+from tests.support.rtp_check import RtpCheck
+from tests.support.ts_check import TsCheck
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 PATIENCE_S = 20.0

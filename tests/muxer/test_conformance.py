@@ -16,7 +16,9 @@ from common.header_numbers import Mark, Offset, RtpOffset, next_offset, renumber
 from common.sample import Codec, Sample, Track
 from muxer.mpegts import NEVER_US, STALLED_US, TsMuxer
 from tests.support.live import Arrival, late, merged, pictures, play, sounds
-from tests.support.ts_check import Report, RtpCheck, TsCheck, rtp_packets
+from tests.support.rtp_check import RtpCheck, rtp_packets
+from tests.support.ts_check import TsCheck
+from tests.support.ts_report import Report
 
 VIDEO = Track(Codec.H264)
 AUDIO = Track(Codec.AAC, sample_rate_hz=48_000, channels=2)

@@ -5,7 +5,7 @@ from common.grid import FrameKind
 from common.sample import Codec, Sample, Track
 from muxer.mpegts import TsMuxer
 from tests.muxer.ts_muxers import AAC, H264, START, checked, h264_muxer, picture
-from tests.support.ts_check import Pes
+from tests.support.ts_report import Pes
 
 
 def units(pes: Pes) -> list[bytes]:

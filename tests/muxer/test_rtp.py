@@ -7,7 +7,7 @@ import pytest
 from common import grid
 from common.errors import MediaError
 from muxer.rtp import SMALL_PACKETS_MAX, packetise_ts
-from tests.support.ts_check import RtpCheck, rtp_packets
+from tests.support.rtp_check import RtpCheck, rtp_packets
 
 BLOCK = b"".join(b"\x47\x01\x00" + bytes((0x10 | n & 15,)) + os.urandom(184) for n in range(300))
 

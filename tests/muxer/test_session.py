@@ -9,7 +9,8 @@ from common.sample import Codec, Sample, Track
 from muxer.ring import Limits
 from muxer.session import MediaSession, Packet, new_media_session
 from muxer.stream import Stream
-from tests.support.ts_check import RtpCheck, TsCheck
+from tests.support.rtp_check import RtpCheck
+from tests.support.ts_check import TsCheck
 
 FRAME_US = 40_000
 

@@ -9,7 +9,8 @@ from common import grid
 from common.sample import Codec, Sample, Track
 from muxer.mpegts import TsMuxer
 from muxer.sheet import ROWS_KEPT_MAX, Sheets
-from tests.support.ts_check import RtpCheck, TsCheck, rtp_packets
+from tests.support.rtp_check import RtpCheck, rtp_packets
+from tests.support.ts_check import TsCheck
 
 MP2 = Track(Codec.MP2, sample_rate_hz=48_000)
 KEPT_BYTES = ROWS_KEPT_MAX * grid.TS_PER_RTP * grid.TS_BODY_BYTES

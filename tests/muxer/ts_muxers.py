@@ -6,7 +6,9 @@ from common import grid
 from common.grid import Counters, Frame
 from common.sample import Codec, Track
 from muxer.mpegts import TsMuxer
-from tests.support.ts_check import Report, RtpCheck, TsCheck, rtp_packets
+from tests.support.rtp_check import RtpCheck, rtp_packets
+from tests.support.ts_check import TsCheck
+from tests.support.ts_report import Report
 
 AAC = Track(Codec.AAC, sample_rate_hz=48_000, channels=2)
 H264 = Track(Codec.H264)

@@ -8,8 +8,10 @@ from tests.support import decoding
 from tests.support.check_picture import CheckClip
 from tests.support.decoding import Decoded, Unit
 from tests.support.file_times import content
+from tests.support.rtp_check import RtpCheck
 from tests.support.rtsp_client import Packet
-from tests.support.ts_check import PACKET, Report, RtpCheck, TsCheck
+from tests.support.ts_check import PACKET, TsCheck
+from tests.support.ts_report import Report
 from tests.support.viewers import RtspViewer, Viewer
 
 # What a viewer with pictures left out cannot help: time passes without a PCR, tables and pictures, and what came

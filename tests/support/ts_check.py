@@ -6,8 +6,10 @@ the PCR that follows it, the end of a PES packet is interpolated between PCRs by
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
+
+from tests.support.ts_report import Pes, Report
 
 PACKET = 188
 NULL_PID = 0x1FFF
@@ -20,57 +22,6 @@ TABLE_INTERVAL_MAX = 100 * CLOCK_27M // 1000
 PTS_INTERVAL_MAX = 700 * 90
 PTS_AHEAD_MAX = 700 * 90
 VIDEO_TYPES = {0x01, 0x02, 0x10, 0x1B, 0x24}
-
-
-@dataclass
-class Pes:
-    """One PES packet. pts, dts: unwrapped, 90 kHz; dts is None where it is not written."""
-
-    stream_id: int
-    pts: int | None
-    dts: int | None
-    data: bytes
-    random_access: bool
-
-    @property
-    def order(self) -> int | None:
-        """The decoding time."""
-        return self.pts if self.dts is None else self.dts
-
-
-@dataclass
-class Report:
-    """What was found. Every list of errors is empty for a conforming stream."""
-
-    sync_errors: list[str] = field(default_factory=list)  # 1.1, 1.2
-    table_errors: list[str] = field(default_factory=list)  # 1.3, 1.5: PAT, PMT
-    continuity_errors: list[str] = field(default_factory=list)  # 1.4
-    pid_errors: list[str] = field(default_factory=list)  # 1.6, and PIDs that no table names
-    transport_errors: list[str] = field(default_factory=list)  # 2.1, and the syntax of packets
-    crc_errors: list[str] = field(default_factory=list)  # 2.2
-    pcr_errors: list[str] = field(default_factory=list)  # 2.3, 2.4
-    pts_interval_errors: list[str] = field(default_factory=list)  # 2.5: below 1.4 pictures a second it must fail
-    pts_errors: list[str] = field(default_factory=list)  # PTS and DTS against the clock and each other
-    pes_errors: list[str] = field(default_factory=list)  # the syntax and length of PES packets
-    pes: dict[int, list[Pes]] = field(default_factory=dict)
-    stream_types: dict[int, int] = field(default_factory=dict)
-    packets: int = 0
-    pcrs: int = 0
-    discontinuities: int = 0  # that were signalled
-    pcr_interval_max: int = 0  # 27 MHz
-    pcr_arrival_interval_max_us: int = 0
-    pts_ahead_max: int = 0  # 90 kHz, PTS less the clock at the packet's last byte
-    dts_ahead_min: int = 1 << 62
-
-    @property
-    def errors(self) -> list[str]:
-        """All of them, each with its kind."""
-        return [
-            f"{name.removesuffix('_errors')}: {error}"
-            for name, value in vars(self).items()
-            if name.endswith("_errors")
-            for error in value
-        ]
 
 
 @dataclass
@@ -419,54 +370,6 @@ class TsCheck:
                 state.order = order
                 self._ends.append((number, where, pts, order))
         self.report.pes.setdefault(pid, []).append(pes)
-
-
-class RtpCheck:
-    """The RTP packets of one viewer, without `$` headers, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.packets = 0
-        self.markers = 0
-        self._sequence: int | None = None
-        self._clock: int | None = None
-        self.ssrc: int | None = None
-
-    def feed(self, packet: bytes | memoryview) -> None:
-        """The next packet (RFC 3550 5.1, RFC 2250 2)."""
-        packet = bytes(packet)
-        number = self.packets
-        self.packets += 1
-        if len(packet) < 12 or packet[0] != 0x80 or packet[1] & 0x7F != 33:
-            self.errors.append(f"packet {number}: no RTP header of MP2T")
-            return
-        payload = packet[12:]
-        count, rest = divmod(len(payload), PACKET)
-        if rest or not 1 <= count <= 7 or any(payload[at] != 0x47 for at in range(0, len(payload), PACKET)):
-            self.errors.append(f"packet {number}: the payload is no 1 to 7 TS packets")
-        sequence, clock, ssrc = (int.from_bytes(packet[a:b], "big") for a, b in ((2, 4), (4, 8), (8, 12)))
-        if self._sequence is not None and sequence != (self._sequence + 1) & 0xFFFF:
-            self.errors.append(f"packet {number}: sequence {sequence} behind {self._sequence}")
-        if self.ssrc is not None and ssrc != self.ssrc:
-            self.errors.append(f"packet {number}: SSRC {ssrc:#x}, was {self.ssrc:#x}")
-        marker = bool(packet[1] & 0x80)
-        self.markers += marker
-        if self._clock is not None and not marker and (clock - self._clock) & 0xFFFFFFFF >= 1 << 31:
-            self.errors.append(f"packet {number}: the timestamp goes back and no marker says so")
-        self._sequence, self._clock, self.ssrc = sequence, clock, ssrc
-
-
-def rtp_packets(data: bytes | memoryview) -> list[bytes]:
-    """The RTP packets of interleaved bytes, all of which must be whole `$` frames of channel 0."""
-    packets, at = [], 0
-    data = bytes(data)
-    while at < len(data):
-        assert data[at : at + 2] == b"$\0", f"no interleaving header at {at}"
-        end = at + 4 + int.from_bytes(data[at + 2 : at + 4], "big")
-        assert end <= len(data), "the last interleaved frame is cut short"
-        packets.append(data[at + 4 : end])
-        at = end
-    return packets
 
 
 def _near(value: int, reference: int | None) -> int:
