@@ -1,30 +1,16 @@
 """Every frame's way to its viewers: what they get, whatever their sockets, the muxer and the timing do."""
 
-from collections.abc import Iterator
-
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
 from common.drops import QUEUE_DROPS, Drop
 from common.errors import MessageError
 from common.messages import Ended, Forget, ReadStart, ReadStop
-from server.fanout import LOOK_WAITING_US
 from server.flow import Gate
 from server.frame_buffers import Framing
 from server.viewers import USER_AGENT_MAX
-from tests.support.fanout_bench import Bench, Peer, viewer_of
+from tests.support.fanout_bench import Bench, viewer_of
 from tests.support.frame_source import FrameSource
-from tests.support.model_muxer import ModelMuxer
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
-    yield bench
-    bench.close()
 
 
 def test_live_viewers_share_and_others_get_their_own_form(bench: Bench) -> None:
@@ -274,70 +260,6 @@ def test_a_viewer_that_is_lowered_asks_for_key_frames_and_is_not_live(bench: Ben
     assert peer.judge.frames == [(1, 0), (1, 2)]
 
 
-def test_another_muxer(bench: Bench) -> None:
-    peer, ticket = bench.reader()
-    bench.live(ticket)
-    bench.fanout.muxer_is_new(["cam"], replaced=True)
-    start = bench.heard(ReadStart)
-    assert start.after == (1, 0)
-    new = FrameSource(epoch=2, ssrc=99, sequence=4000, clock_base=12345, counters=[5, 6, 7, 8])
-    frame = new.frame(sync=True, time_us=80_000)
-    bench.fanout.deliver(frame.addressed(tickets=(start.ticket,)), frame.data)
-    clock = new.frame(2, time_us=90_000)
-    bench.fanout.deliver(clock.addressed(tickets=(start.ticket,), live=(start.ticket,)), clock.data)
-    following = new.frame(time_us=120_000)
-    bench.fanout.deliver(following.addressed(to_live=True), following.data)
-    peer.read(bench.fanout)
-    assert peer.judge.frames == [(1, 0), (2, 0), (2, 2)]
-    assert peer.judge.clock == 120_000 * 9 // 100
-    assert viewer_of(peer).splices == 1
-
-
-def test_what_came_of_another_muxer_before_its_welcome_is_not_asked_for_again(bench: Bench) -> None:
-    peer, ticket = bench.reader()
-    frame = bench.source.frame()
-    bench.fanout.deliver(replace(frame.addressed(tickets=(ticket,)), sample=(5, 8)), frame.data)
-    bench.fanout.muxer_is_new(["cam"], replaced=True)  # the stream moves
-    start = bench.heard(ReadStart)
-    new = FrameSource(epoch=2)
-    frame, clock, following = new.frame(), new.frame(2, packets=1), new.frame()
-    bench.fanout.deliver(replace(frame.addressed(tickets=(start.ticket,)), sample=(5, 9)), frame.data)
-    bench.fanout.muxer_is_new(["cam"], replaced=False)
-    start = bench.heard(ReadStart)
-    assert (start.after, start.resume) == ((2, 0), None)  # by the sample, its clock reference would be passed over
-    for one in (clock, following):
-        bench.fanout.deliver(one.addressed(tickets=(start.ticket,)), one.data)
-    assert viewer_of(peer).drops == {}
-    assert viewer_of(peer).frames_sent == 4
-
-
-def test_another_muxer_that_goes_on_with_the_next_sample_leaves_no_gap(bench: Bench) -> None:
-    peer, ticket = bench.reader()
-    frame = bench.source.frame()
-    sample = replace(frame.addressed(to_live=True, tickets=(ticket,), live=(ticket,)), sample=(5, 8))
-    bench.fanout.deliver(sample, frame.data)
-    bench.fanout.muxer_is_new(["cam"], replaced=True)
-    start = bench.heard(ReadStart)
-    assert (start.after, start.resume) == ((1, 0), (5, 8, True))
-    new = FrameSource(epoch=2, ssrc=99, sequence=4000, clock_base=12345, counters=[5, 6, 7, 8])
-    frame = new.frame(time_us=40_000)
-    addressed = frame.addressed(tickets=(start.ticket,), live=(start.ticket,))
-    bench.fanout.deliver(replace(addressed, sample=(5, 9)), frame.data)
-    peer.read(bench.fanout)
-    assert peer.judge.frames == [(1, 0), (2, 0)]
-    assert viewer_of(peer).splices == 0
-
-
-def test_what_is_missing_is_said_to_another_muxer(bench: Bench) -> None:
-    _, ticket = bench.reader()
-    frames = [bench.source.frame(sync=number == 0) for number in range(3)]
-    for number in (0, 2):
-        message = replace(frames[number].addressed(tickets=(ticket,)), sample=(5, number))
-        bench.fanout.deliver(message, frames[number].data)
-    bench.fanout.muxer_is_new(["cam"], replaced=True)
-    assert bench.heard(ReadStart).resume == (5, 2, False)
-
-
 def test_endings_go_to_the_owner(bench: Bench) -> None:
     peer, ticket = bench.reader()
     bench.fanout.ended(Ended(ticket + 1, "not this"))
@@ -354,139 +276,3 @@ def test_frames_that_are_none_are_refused(bench: Bench) -> None:
         bench.fanout.deliver(frame.addressed(), frame.data[:-1])
     with pytest.raises(MessageError):
         bench.fanout.deliver(frame.addressed(), b"")
-
-
-class Simulation(RuleBasedStateMachine):
-    """A muxer that keeps everything, viewers that read when they like, and messages that arrive when they like."""
-
-    @initialize(
-        framings=st.lists(st.sampled_from([Framing.INTERLEAVED, Framing.TS]), min_size=1, max_size=3),
-        skips=st.booleans(),
-    )
-    def start(self, framings: list[Framing], skips: bool) -> None:
-        self.bench = Bench()
-        self.epoch = 1
-        self.muxer = ModelMuxer(FrameSource(sequence=65530), skips)
-        self.muxer.produce(sync=True)
-        for number, framing in enumerate(framings):
-            self.bench.peer(framing, channel=2 * number)
-
-    @rule(kind=st.integers(0, 2), packets=st.integers(1, 60), sync=st.booleans())
-    def produce(self, kind: int, packets: int, sync: bool) -> None:
-        self.muxer.produce(kind, sync and kind == 0, packets, self.bench.now_us)
-        self.bench.now_us += 40_000
-
-    @rule(messages=st.integers(1, 4))
-    def to_muxer(self, messages: int) -> None:
-        for _ in range(min(messages, len(self.bench.said))):
-            self.muxer.hear(self.bench.said.popleft())
-
-    @rule(messages=st.integers(1, 4))
-    def to_server(self, messages: int) -> None:
-        for _ in range(min(messages, len(self.muxer.out))):
-            self.bench.fanout.deliver(*self.muxer.out.popleft())
-
-    @rule(index=st.integers(0, 2), size=st.integers(1, 30_000))
-    def read(self, index: int, size: int) -> None:
-        self.peer(index).read(self.bench.fanout, size)
-
-    @rule(index=st.integers(0, 2))
-    def play(self, index: int) -> None:
-        self.bench.fanout.read_start(viewer_of(self.peer(index)))
-
-    @rule(index=st.integers(0, 2))
-    def pause(self, index: int) -> None:
-        self.bench.fanout.read_stop(viewer_of(self.peer(index)))
-
-    @rule()
-    def muxer_is_full(self) -> None:
-        self.muxer.park_all()
-
-    @precondition(lambda self: self.epoch < 4)
-    @rule()
-    def muxer_dies(self) -> None:
-        self.epoch += 1
-        source = FrameSource(
-            epoch=self.epoch, ssrc=self.epoch, sequence=self.epoch * 999, counters=[self.epoch] * 4
-        )
-        self.muxer = ModelMuxer(source, self.muxer.skips)
-        self.bench.said.clear()
-        self.bench.fanout.muxer_is_new(["cam"], replaced=True)
-
-    @rule()
-    def muxer_forgets(self) -> None:
-        self.muxer.tickets.clear()
-        self.muxer.live.clear()
-        self.muxer.by_viewer.clear()
-        self.bench.fanout.muxer_is_new(["cam"], replaced=False)
-
-    @invariant()
-    def frames_are_in_order_and_none_comes_twice(self) -> None:
-        for peer in self.bench.peers:
-            frames = peer.judge.frames
-            assert frames == sorted(set(frames))
-
-    def teardown(self) -> None:
-        if not hasattr(self, "bench"):
-            return
-        for peer in self.bench.peers:
-            self.bench.fanout.read_start(viewer_of(peer))
-        self.muxer.produce(sync=True, packets=60, time_us=self.bench.now_us)
-        self.muxer.produce(kind=2, packets=1, time_us=self.bench.now_us)  # the clock, if it is another muxer's
-        self.muxer.produce(time_us=self.bench.now_us)
-        going = True
-        while going:
-            going = bool(self.bench.said or self.muxer.out)
-            self.to_muxer(100)
-            self.to_server(100)
-            for peer in self.bench.peers:
-                going = bool(peer.read(self.bench.fanout)) or viewer_of(peer).behind or going
-            self.bench.now_us += LOOK_WAITING_US
-            self.bench.fanout.tick()
-        last = (self.epoch, self.muxer.source.number - 1)
-        for peer in self.bench.peers:
-            assert viewer_of(peer).flow.gate is Gate.LIVE
-            assert viewer_of(peer).position == last
-            assert peer.judge.frames[-1] == last
-            assert not peer.judge.unfinished
-        self.frames_are_in_order_and_none_comes_twice()
-        self.bench.close()
-
-    def peer(self, index: int) -> Peer:
-        return self.bench.peers[index % len(self.bench.peers)]
-
-
-TestSimulation = Simulation.TestCase
-TestSimulation.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
-
-
-def clock_flags(peer: Peer) -> list[int]:
-    """The flags of each adaptation field with a PCR that the viewer was given."""
-    ts = peer.judge.ts
-    packets = [ts[at : at + 188] for at in range(0, len(ts), 188)]
-    return [packet[5] for packet in packets if packet[3] & 0x20 and packet[4] and packet[5] & 0x10]
-
-
-@pytest.mark.parametrize("framing", [Framing.INTERLEAVED, Framing.TS])
-def test_the_first_clock_of_another_muxer_is_told_to_be_another(bench: Bench, framing: Framing) -> None:
-    peer, ticket = bench.reader(framing)
-    bench.live(ticket)
-    frame = bench.source.frame(2, packets=1)
-    bench.fanout.deliver(frame.addressed(to_live=True), frame.data)
-    bench.fanout.muxer_is_new(["cam"], replaced=True)
-    again = bench.heard(ReadStart).ticket
-    bench.source = FrameSource(epoch=2)
-    first = bench.source.frame(sync=True)
-    bench.fanout.deliver(first.addressed(tickets=(again,), live=(again,)), first.data)
-    third = bench.heard(ReadStart)  # not live yet: nothing has told it of the other clock
-    assert third.after == (2, 0)
-    for _ in range(2):
-        frame = bench.source.frame(2, packets=1)
-        bench.fanout.deliver(frame.addressed(tickets=(third.ticket,)), frame.data)
-    frame = bench.source.frame()
-    bench.fanout.deliver(frame.addressed(tickets=(third.ticket,), live=(third.ticket,)), frame.data)
-    assert not bench.said
-    assert viewer_of(peer).flow.gate is Gate.LIVE
-    while peer.read(bench.fanout):
-        pass
-    assert clock_flags(peer) == [0x10, 0x90, 0x10]
