@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from deploy.cli import ask_for_figures
 from tests.support.wait import until
 
 READY_WITHIN_S = 30.0  # an import of numpy and PyAV in five processes on two busy cores
@@ -168,6 +169,11 @@ class Instance:
         with urllib.request.urlopen(f"{self.http_base()}/api/stats", timeout=10) as answer:
             figures: dict[str, Any] = json.load(answer)
             return figures
+
+    def stats_of_supervisor(self) -> dict[str, Any]:
+        """The same, asked of the supervisor: no connection to a server, which might take nobody, or count it."""
+        figures: dict[str, Any] = json.loads(ask_for_figures(self.runtime_dir))
+        return figures
 
     def stream(self, name: str) -> dict[str, Any]:
         """The figures of one stream."""

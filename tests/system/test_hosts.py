@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgpack
-import msgspec
 import pytest
 import zmq
 
 from common import keys, sockets
 from common.lines import Far
 from common.messages import VERSION
-from deploy.cli import ask_for_figures, main
+from deploy.cli import main
 from tests.support import judge
 from tests.support.check_picture import CheckClip
 from tests.support.far_link import FarLink, NoFarLinkError
@@ -110,7 +109,7 @@ def fleet(clip: CheckClip, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def process(instance: Instance, name: str) -> dict[str, Any]:
     """The figures of a process, asked of a host that may have no server."""
-    figures = msgspec.json.decode(ask_for_figures(instance.runtime_dir))
+    figures = instance.stats_of_supervisor()
     found: dict[str, Any] = next(one for one in figures["processes"] if one["name"] == name)
     return found
 

@@ -9,11 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psutil
 import pytest
 
-from deploy.cli import ask_for_figures
 from tests.support import judge
 from tests.support.check_picture import CheckClip
 from tests.support.instance import PATIENT, Instance, command
@@ -135,9 +133,8 @@ def test_there_is_no_room_to_begin_with(tmp_path: Path) -> None:
 
 def figures(instance: Instance, role: str) -> dict[str, Any]:
     """Of the one process in a role, asked of the supervisor: the server may take nobody in."""
-    found = msgspec.json.decode(ask_for_figures(instance.runtime_dir))["processes"]
-    (only,) = [process for process in found if process["role"] == role]
-    assert isinstance(only, dict)
+    only: dict[str, Any]
+    (only,) = [process for process in instance.stats_of_supervisor()["processes"] if process["role"] == role]
     return only
 
 

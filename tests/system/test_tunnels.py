@@ -73,9 +73,10 @@ class Tunnel(RtspClient):
 
 
 def counter(instance: Instance, name: str) -> float:
+    """Of all servers; who asks is no connection himself."""
     return sum(
         float(process["counters"].get(name, 0))
-        for process in instance.stats()["processes"]
+        for process in instance.stats_of_supervisor()["processes"]
         if process["role"] == "server"
     )
 
