@@ -225,6 +225,13 @@ class Machine(RuleBasedStateMachine):
         path.muxes = path.serves = True
         path.muxers[index].lose(from_server, slice(first, first + messages))
 
+    @rule(index=st.integers(0, 1), messages=st.integers(1, 30), time_ms=st.sampled_from([30, 300, 700]))
+    def line_breaks_before_a_server_that_is_behind(self, index: int, messages: int, time_ms: int) -> None:
+        self.path.serves = False
+        self.path.run(time_ms * MS)
+        self.path.serves = True
+        self.path.muxers[index].mix(messages)
+
     @rule(muxers=st.integers(1, 2), apart_ms=st.sampled_from([0, 10, 50]), server_first=st.booleans())
     def move(self, muxers: int, apart_ms: int, server_first: bool) -> None:
         """The stream, to the second muxer or to the first: who is told of it first?

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import cast
 
 import zmq
@@ -111,6 +112,13 @@ class MuxerProcess:
             kept = list(line.inbox)
             del kept[messages]
             line.inbox = deque(kept)
+
+    def mix(self, messages: int) -> None:
+        """The line broke and stands again: so many came before, and are read in turn with what has come since."""
+        if self.server is not None:
+            under_way = list(self.server.inbox)
+            pairs = zip_longest(under_way[messages:], under_way[:messages])
+            self.server.inbox = deque(parts for pair in pairs for parts in pair if parts is not None)
 
     def run(self, turns: int) -> None:
         """Turns of its loop; the first of them keeps house."""
